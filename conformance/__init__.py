@@ -1,0 +1,1 @@
+"""The checks: what conforming means, one module per convention."""

@@ -1,0 +1,204 @@
+"""Pagination while others write: what the stable core must survive.
+
+Sound under every semantics that a cursor may claim (keyset or snapshot): only items that nothing touched during the
+walk are judged, so a failure is a logical contradiction and needs no repetition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from openbell.conformance.walks import (
+    Key,
+    PageRead,
+    Row,
+    Walk,
+    Write,
+    before,
+    collection_of,
+    core,
+    rows_of,
+    shown,
+    sort_key,
+    walks,
+    writes,
+)
+from openbell.events import Exchange, Recording
+from openbell.profile import Profile, SortKey
+from openbell.registry import MUST, Observation, Reason, broken, check, holds, undecided
+from openbell.scenarios.pages import pages_cursor_row, pages_one_sided, writable
+from openbell.target import Subject, outcome
+
+FEWEST_CORE = 20
+
+CURSORS = "Conventions: cursor-based pagination, consistent during concurrent writes"
+ZALANDO = "Zalando RESTful API guidelines, rule 160: offsets and wrongly built cursors duplicate or miss entries"
+REMEDY = ("Page by a keyset: WHERE (sort key, id) > (the last row's) ORDER BY sort key, id. Seal both values in the "
+          "cursor; never seal an offset.")
+
+
+@check("PAG-002", title="No stable item is skipped while others write", level=MUST, per="collection",
+       promise="pages.no_loss", evidence=(pages_one_sided,), minimum=2, where=writable, sources=(CURSORS, ZALANDO),
+       remedy=REMEDY)
+def no_skips(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
+    """An item that was there before the first page, and that nothing touched until the last, is served."""
+    history = writes(recording)
+    for walk in walks(recording, target, subject):
+        if stopped := _stopped(walk, target):
+            yield stopped
+            continue
+        stable = list(core(walk, history))
+        served = walk.servings()
+        lost = [(item, made) for item, made in stable if item not in served]
+        for item, made in lost:
+            yield broken("skipped", f"{item} is served: it was there before the walk and nothing touched it",
+                         _lost_story(walk, item, made, target, subject, history), *_evidence(walk, made, history))
+        if not lost:
+            yield holds(*_pages(walk)) if len(stable) >= FEWEST_CORE else undecided(
+                "vacuous", f"only {len(stable)} items stayed untouched during the walk {walk.script}", *_pages(walk))
+
+
+@check("PAG-003", title="No stable item is served twice while others write", level=MUST, per="collection",
+       promise="pages.no_duplicates", evidence=(pages_one_sided,), minimum=2, where=writable,
+       sources=(CURSORS, ZALANDO), remedy=REMEDY)
+def no_repeats(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
+    """An item is served twice only if its sort key moved forward between the two."""
+    sort = collection_of(target, subject).sort
+    history = writes(recording)
+    for walk in walks(recording, target, subject):
+        twice = [(item, seen) for item, seen in walk.servings().items() if len(seen) > 1]
+        wrong = [(item, seen) for item, seen in twice if not _moved_forward(seen, sort, history.get(item, ()))]
+        for item, seen in wrong:
+            first, second = seen[0], seen[1]
+            yield broken("repeated", f"{item} is served once: its sort key did not move",
+                         _twice_story(walk, item, first, second, history),
+                         walk.pages[first[0]].exchange, walk.pages[second[0]].exchange,
+                         *_between(walk, first[0], second[0], history))
+        if not wrong and walk.ended == "end":
+            yield holds(*_pages(walk))
+
+
+@check("PAG-006", title="A walk goes on when the cursor's own row has gone", level=MUST, per="collection",
+       promise="pages.cursor_row", evidence=(pages_cursor_row,), minimum=2, where=writable, sources=(CURSORS, ZALANDO),
+       remedy="Keep the sort key's values in the cursor, not the row's id: never look the row up again.")
+def cursor_row_gone(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
+    """After the row that the cursor points to has left, the next page follows, from the same place."""
+    history = writes(recording)
+    for walk in walks(recording, target, subject):
+        gone = [w for made in history.values() for w in made if w.kind == "leave" and walk.start < w.begins < walk.end]
+        if not gone or len(walk.pages) < 3:
+            yield undecided("vacuous", f"no row left during the walk {walk.script}", *_pages(walk))
+            continue
+        yield _after_gone(walk, target, gone, {item for item, _ in core(walk, history)})
+
+
+def _after_gone(walk: Walk, target: Profile, gone: list[Write], stable: set[str]) -> Observation:
+    page, earlier = walk.pages[2], {r.id for p in walk.pages[:2] for r in p.rows}
+    events = (walk.pages[1].exchange, *(w.exchange for w in gone), page.exchange)
+    expected = "the page after the row that left, by a 2xx"
+    if walk.ended == "restart" or page.exchange.status is None:
+        return undecided("no_reply", "the target asked to start again, or did not answer", *events)
+    if not outcome(target, "ok", page.exchange):
+        return broken("cursor-row-error", expected, f"status {page.exchange.status}", *events)
+    if page.rows and {r.id for r in page.rows} & earlier & stable:
+        return broken("cursor-row-restart", expected, "rows that were served before: the walk started over", *events)
+    missing = stable - set(walk.servings())
+    if missing:
+        return broken("cursor-row-skip", expected, f"{len(missing)} untouched rows were served on no page, such as "
+                      f"{min(missing)}", *events)
+    return holds(*events)
+
+
+# --- the story of a failure, in at most six steps
+
+
+def _stopped(walk: Walk, target: Profile) -> Observation | None:
+    """A walk that did not reach its end decides nothing about loss."""
+    if walk.ended == "end":
+        return None
+    last = walk.pages[-1].exchange
+    came = last.no_reply or f"status {last.status}"
+    reason: Reason = "no_reply" if last.status is None else "precondition"
+    return undecided(reason, f"the walk {walk.script} ended early ({walk.ended}: {came})", last)
+
+
+def _pages(walk: Walk) -> tuple[Exchange, ...]:
+    return tuple(p.exchange for p in walk.pages)
+
+
+def _moved_forward(seen: list[tuple[int, Row]], sort: tuple[SortKey, ...], made: tuple[Write, ...]) -> bool:
+    """Two servings are legal when the item moved, and its key was greater at the second."""
+    (page, first), (later, second) = seen[0], seen[1]
+    moved = any(w.kind == "move" for w in made)
+    return moved and page < later and len(seen) == 2 and before(first.key, second.key, sort)
+
+
+def _during(walk: Walk, history: dict[str, tuple[Write, ...]]) -> list[Write]:
+    """The writes that overlap the walk, in order."""
+    found = [w for made in history.values() for w in made if walk.start < w.begins < walk.end]
+    return sorted(found, key=lambda w: w.begins)
+
+
+def _between(walk: Walk, page: int, later: int, history: dict[str, tuple[Write, ...]]) -> list[Exchange]:
+    since, until = walk.pages[page].exchange.sent, walk.pages[later].exchange.done
+    return [w.exchange for w in _during(walk, history) if since < w.begins < until][:3]
+
+
+def _gap(walk: Walk, key: Key, sort: tuple[SortKey, ...]) -> int:
+    """The number of the first page whose last row comes after the lost item; the last page when none does."""
+    for number, page in enumerate(walk.pages):
+        if page.rows and key and before(key, page.rows[-1].key, sort):
+            return number
+    return len(walk.pages) - 1
+
+
+def _lost_story(walk: Walk, item: str, made: Write, target: Profile, subject: Subject,
+                history: dict[str, tuple[Write, ...]]) -> str:
+    sort = collection_of(target, subject).sort
+    key = _key_when_made(made, target, subject)
+    number = _gap(walk, key, sort)
+    earlier = _during(walk, history)
+    cause = [w for w in earlier if w.ends < walk.pages[number].exchange.sent][-1:]
+    steps = [f"{item} {shown(key)} was made before the walk {walk.script} began"]
+    if number:
+        steps.append(f"page {number} ended with {_last(walk.pages[number - 1])}")
+    steps += [_told(w, walk) for w in cause]
+    steps += [f"page {number + 1} began with {_first(walk.pages[number])}",
+              f"{item} belongs there, and was served on none of {len(walk.pages)} pages"]
+    return _numbered(steps)
+
+
+def _twice_story(walk: Walk, item: str, first: tuple[int, Row], second: tuple[int, Row],
+                 history: dict[str, tuple[Write, ...]]) -> str:
+    cause = [w for w in _during(walk, history)
+             if w.begins > walk.pages[first[0]].exchange.sent and w.ends < walk.pages[second[0]].exchange.sent]
+    steps = [f"page {first[0] + 1} served {item} {shown(first[1].key)}"]
+    steps += [_told(w, walk) for w in cause[-2:]]
+    steps.append(f"page {second[0] + 1} served {item} {shown(second[1].key)} again")
+    return _numbered(steps)
+
+
+def _told(write: Write, walk: Walk) -> str:
+    after = sum(1 for p in walk.pages if p.exchange.done <= write.begins)
+    verb = {"insert": "was inserted", "leave": "left the listing", "move": "moved"}[write.kind]
+    return f"after page {after}, {write.item} {verb} ({write.exchange.method} {write.exchange.status})"
+
+
+def _key_when_made(made: Write, target: Profile, subject: Subject) -> Key:
+    return sort_key(rows_of(made.exchange), collection_of(target, subject).sort)
+
+
+def _first(page: PageRead) -> str:
+    return f"{page.rows[0].id} {shown(page.rows[0].key)}" if page.rows else "no rows"
+
+
+def _last(page: PageRead) -> str:
+    return f"{page.rows[-1].id} {shown(page.rows[-1].key)}" if page.rows else "no rows"
+
+
+def _numbered(steps: list[str]) -> str:
+    return "\n".join(f"{i}. {step}" for i, step in enumerate(steps[:6], 1))
+
+
+def _evidence(walk: Walk, made: Write, history: dict[str, tuple[Write, ...]]) -> tuple[Exchange, ...]:
+    return (made.exchange, *_pages(walk), *(w.exchange for w in _during(walk, history)))

@@ -1,0 +1,1 @@
+"""A conforming financial API, made of parts that can be replaced, with its defects and benign variants."""

@@ -1,0 +1,1 @@
+"""The drivers: what is done to the API under test, one module per story."""

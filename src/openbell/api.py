@@ -1,0 +1,216 @@
+"""The only thing a scenario can act with: calls, bursts, notes, waits; its caps and its intents.
+
+Before each write that makes something, the fact `intent` is appended; what was made and undone follows it. So cleaning
+up needs nothing but the journal, also after a kill. An intent without an exchange is an unknown outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from openbell.building import Alter, values_of
+from openbell.events import JSON, Exchange, Fact, Origin
+from openbell.limits import wait_of
+from openbell.locate import ABSENT, locate, parse_json, pointer, text
+from openbell.profile import Profile
+from openbell.registry import Cost
+from openbell.session import Call, NotAllowed, Session, Skip, Token
+from openbell.target import items, next_cursor, outcome, page_of
+
+PATIENCE_S = 30.0
+TRIES = 4
+
+
+class CostExceeded(Exception):
+    """A scenario wanted to send or wait more than it declared: a mistake of the scenario."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An exchange with the eyes of the profile."""
+
+    exchange: Exchange
+    target: Profile
+
+    @property
+    def status(self) -> int | None:
+        """The status code; None when no reply came."""
+        return self.exchange.status
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is the outcome `ok`."""
+        return self.outcome("ok")
+
+    def outcome(self, name: str) -> bool:
+        """Whether it is the named outcome."""
+        return outcome(self.target, name, self.exchange)
+
+    def get(self, at: str) -> Any:
+        """What stands at a locator, or ABSENT."""
+        reply = self.exchange.reply
+        return locate(at, self.exchange.status, reply) if reply else ABSENT
+
+    @property
+    def items(self) -> list[Any]:
+        """The rows of a page."""
+        return items(page_of(self.target, str(self.exchange.operation)), self.exchange)
+
+    @property
+    def next(self) -> str | None:
+        """What leads to the next page; None at the end, or without a page."""
+        return next_cursor(page_of(self.target, str(self.exchange.operation)), self.exchange) if self.ok else None
+
+
+@dataclass(frozen=True)
+class Made:
+    """Something that a scenario created and that can be undone."""
+
+    intent: int
+    operation: str
+    by: str
+    id: str
+    values: Mapping[str, Any]
+
+
+class Api:
+    """One scenario's hands on the target."""
+
+    def __init__(self, session: Session, scenario: str, cost: Cost, origin: Origin = "scenario") -> None:
+        self.session = session
+        self.target = session.target
+        self.scenario = scenario
+        self.cost = cost
+        self.origin: Origin = origin
+        self.reads = 0
+        self.writes = 0
+        self.waited = 0.0
+        self.made: list[Made] = []
+        self.random = random.Random(f"{session.seed}:{scenario}")
+
+    async def call(self, op: str, *, by: str, label: str, fresh: bool = False, lane: str = "",
+                   alter: Alter | None = None, extra: Mapping[str, str] | None = None, token: Token | None = None,
+                   patient: bool = True, **params: Any) -> Reply:
+        """Sends one operation as a principal and returns what came.
+
+        `fresh` opens a connection of its own; `lane` names another kept-alive one; `alter` makes it a probe; `extra`
+        are query parameters; `token` is used instead of the principal's current one. A throttled reply is waited out
+        and stays in the record, unless not `patient`. Raises Skip where the profile or the plan forbids it.
+        """
+        operation = self.target.operation[op]
+        alter = alter or Alter()
+        values = {"unique": self.session.unique(), **values_of(operation, self.target.credential.get(by), params)}
+        intent = self._intend(op, by, values) if operation.role == "create" and not alter.anonymous else None
+        call = Call(self.scenario, label, self.origin, op, by, alter, values, extra or {}, token)
+        for _ in range(TRIES if patient else 1):
+            self._pay(writes=operation.writes)
+            reply = Reply(await self._send(call, fresh=fresh, lane=lane), self.target)
+            if not (patient and reply.outcome("throttled")):
+                break
+            await self._sit_out(reply)
+        if intent and reply.ok:
+            self._keep(intent, op, by, values, reply)
+        return reply
+
+    async def _send(self, call: Call, *, fresh: bool, lane: str) -> Exchange:
+        if not fresh:
+            return await self.session.send(call, self.session.line(self.scenario, str(call.by), lane))
+        line = self.session.new_line()
+        try:
+            return await self.session.send(call, line)
+        finally:
+            await line.close()
+
+    async def _sit_out(self, reply: Reply) -> None:
+        """Waits as long as a 429 outside a limit scenario asks for, within patience and plan."""
+        seconds = wait_of(reply.exchange) or 1.0
+        if seconds > PATIENCE_S:
+            raise Skip("shared_quota", f"throttled for {seconds:.0f} s outside a limit scenario")
+        self.note("throttled", exchange=reply.exchange.n, seconds=seconds)
+        await asyncio.sleep(seconds)
+
+    def _pay(self, *, writes: bool) -> None:
+        self.reads, self.writes = self.reads + (not writes), self.writes + writes
+        if self.reads > self.cost.reads or self.writes > self.cost.writes:
+            raise CostExceeded(f"{self.scenario} sent more than its cost of {self.cost.reads} reads and "
+                               f"{self.cost.writes} writes")
+
+    async def burst(self, op: str, count: int, *, by: str, label: str, until: str = "", **params: Any) -> list[Reply]:
+        """Sends an operation up to `count` times in a row on one connection, without patience; stops after the first
+        reply that is the outcome `until`."""
+        replies: list[Reply] = []
+        for i in range(count):
+            replies.append(await self.call(op, by=by, label=f"{label}:{i}", patient=False, **params))
+            if until and replies[-1].outcome(until):
+                break
+        return replies
+
+    async def mint(self, by: str) -> Token:
+        """A new token of the principal's own, never renewed. It counts as a read."""
+        self._pay(writes=False)
+        return await self.session.mint(by)
+
+    def note(self, name: str, **data: JSON) -> Fact:
+        """Appends a fact."""
+        return self.session.note(self.scenario, name, data)
+
+    async def wait(self, seconds: float, why: str) -> None:
+        """Waits, as declared in the scenario's cost, and says so in the journal. Raises CostExceeded beyond it."""
+        if seconds <= 0:
+            return
+        self.waited += seconds
+        if self.waited > self.cost.waits_s + 0.5:
+            raise CostExceeded(f"{self.scenario} waits longer than its cost of {self.cost.waits_s:g} s")
+        self.note("wait", seconds=round(seconds, 3), why=why)
+        await asyncio.sleep(seconds)
+
+    async def until(self, instant: float, why: str) -> None:
+        """Waits for an instant of the monotonic clock."""
+        await self.wait(instant - time.monotonic(), why)
+
+    # --- intents and their undoing
+
+    def _intend(self, op: str, by: str, values: Mapping[str, Any]) -> Fact:
+        if self.session.created >= self.target.target.max_created:
+            raise NotAllowed(f"target.max_created = {self.target.target.max_created} is used up")
+        self.session.created += 1
+        kept = {k: v for k, v in values.items() if isinstance(v, str | int | float)}
+        return self.note("intent", operation=op, by=by, key=values["unique"], values=kept,
+                         undo=self.target.operation[op].undo)
+
+    def _keep(self, intent: Fact, op: str, by: str, values: Mapping[str, Any], reply: Reply) -> None:
+        at = self.target.operation[op].id or "/id"
+        content = reply.exchange.reply.content if reply.exchange.reply else b""
+        found = text(pointer(parse_json(content), at))
+        if found:
+            self.note("made", intent=intent.n, id=found)
+            self.made.append(Made(intent.n, op, by, found, values))
+
+    def newest(self) -> Made | None:
+        """What the last successful create made."""
+        return self.made[-1] if self.made else None
+
+    async def undo(self, made: Made, label: str = "undo", lane: str = "") -> Reply:
+        """Undoes one thing; what is already gone counts as undone."""
+        undo = str(self.target.operation[made.operation].undo)
+        reply = await self.call(undo, by=made.by, label=label, lane=lane, **{**made.values, "id": made.id})
+        if reply.status is not None and reply.status < 500:
+            self.note("undone", intent=made.intent)
+            self.made = [m for m in self.made if m != made]
+        return reply
+
+    async def undo_all(self) -> None:
+        """Undoes all that this scenario made and did not undo."""
+        for made in tuple(self.made):
+            await self.undo(made)
+
+    def at_most(self, cost: Cost) -> Api:
+        """The same hands under another cost, for a part of the work that is planned on its own."""
+        other = Api(self.session, self.scenario, replace(cost), self.origin)
+        other.made = self.made
+        return other

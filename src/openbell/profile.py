@@ -1,0 +1,263 @@
+"""The target profile: what a target is, what it promises, and what the harness may do to it.
+
+Nine tables (target, credential, operation, outcome, envelope, page, limit, stream, promise) of frozen models. Dialects
+are named and chosen per operation. A profile is validated whole; every error is told at once with its TOML path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from openbell.locate import locator_error
+from openbell.promises import State
+
+Allow = Literal["read", "write", "disrupt", "load"]
+Role = Literal["list", "read", "create", "amend", "cancel", "replace", "token", "other"]
+Kind = Literal["api", "operation", "collection", "stream", "principal", "limit"]
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def _locator(value: str) -> str:
+    if error := locator_error(value):
+        raise ValueError(error)
+    return value
+
+
+def _secret(value: str) -> str:
+    if not value.startswith(("env:", "file:")) or value in {"env:", "file:"}:
+        raise ValueError("a secret is given by reference: env:NAME or file:PATH, never in the profile itself")
+    return value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("an absolute http or https URL without query, fragment or credentials, "
+                         "such as https://api.example.com")
+    return value.rstrip("/")
+
+
+Locator = Annotated[str, AfterValidator(_locator)]
+Secret = Annotated[str, AfterValidator(_secret)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Pointer = Annotated[str, Field(pattern=r"^(/.*)?$")]
+Status = Annotated[int, Field(ge=100, le=999)]
+Scalar: TypeAlias = str | int | float | bool
+
+
+class Table(BaseModel):
+    """A frozen table that refuses members it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Target(Table):
+    """Where the API is and what may be done to it."""
+
+    name: str
+    base_url: Annotated[str, AfterValidator(_origin)]
+    environment: Literal["sandbox", "production"] = "sandbox"
+    allow: tuple[Allow, ...] = ("read",)
+    allow_in_production: tuple[Allow, ...] = ()
+    hosts: tuple[str, ...] = ()
+    max_rate: Positive = 20.0
+    max_created: Annotated[int, Field(ge=0)] = 500
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    ca_bundle: str | None = None
+    proxy: str | None = None
+    openapi: str | None = None
+    unknown_path: str = "/openbell-no-such-route"
+    control: str | None = None
+
+
+class Step(Table):
+    """One layer of a principal's credentials.
+
+    `oauth2` fetches a bearer token by the named operation (client credentials); `static` puts a secret in a header by
+    a template with `{secret}`; `basic` is HTTP Basic. `lifetime_s` and `leeway_s` (seconds) are what the target's
+    documentation says of its tokens; the lifetime in a token reply goes before it.
+    """
+
+    kind: Literal["oauth2", "static", "basic"]
+    operation: str | None = None
+    client_id: str | None = None
+    secret: Secret
+    client_auth: Literal["basic", "body"] = "basic"
+    scope: str | None = None
+    header: str = "Authorization"
+    template: str = "Bearer {secret}"
+    lifetime_s: Positive = 3600.0
+    leeway_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+
+
+class Credential(Table):
+    """A principal: its role, the values that its requests use, and its stack of credentials."""
+
+    role: Literal["full", "read_only", "other_tenant"] = "full"
+    sacrificial: tuple[Literal["limits", "expiry", "pages"], ...] = ()
+    values: Mapping[str, str] = Field(default_factory=dict)
+    stack: tuple[Step, ...] = ()
+
+
+class Predicate(Table):
+    """One test of a located value."""
+
+    at: Locator
+    equals: Scalar | None = None
+    within: tuple[Scalar, ...] | None = Field(default=None, alias="in")
+    matches: str | None = None
+    present: bool | None = None
+
+
+class Outcome(Table):
+    """A named predicate over a reply: one of the statuses, and all of the tests."""
+
+    status: tuple[Status, ...] = ()
+    all: tuple[Predicate, ...] = ()
+
+
+class Trace(Table):
+    """Where the correlation id is: `header` on replies, `body` (a pointer) in error bodies."""
+
+    header: str | None = None
+    body: Pointer | None = None
+    on: Literal["every", "errors"] = "every"
+    header_only: bool = False
+
+
+class Envelope(Table):
+    """The shape of an error body. Statuses in `no_body` come without content by contract."""
+
+    media_types: tuple[str, ...] = ("application/problem+json", "application/json")
+    code: tuple[Pointer, ...] = ("/code",)
+    message: tuple[Pointer, ...] = ("/detail", "/title", "/message")
+    no_body: tuple[Status, ...] = ()
+    kind: Literal["api", "oauth"] = "api"
+    trace: Trace = Trace()
+
+
+class SortKey(Table):
+    """One part of the sort key: where it stands in an item, and how it compares."""
+
+    at: Pointer
+    type: Literal["text", "decimal", "integer", "time"] = "text"
+    descending: bool = False
+
+
+class Page(Table):
+    """How a listing is cut into pages."""
+
+    mechanism: Literal["token", "url", "last_key", "number", "offset"] = "token"
+    items: Pointer = "/items"
+    id: Pointer = "/id"
+    next: Locator | None = "body:/next_cursor"
+    end: Predicate | None = None
+    put: str = "cursor"
+    size: str = "limit"
+    default: Annotated[int, Field(gt=0)] | None = None
+    maximum: Annotated[int, Field(gt=0)] | None = None
+    total: Locator | None = None
+    model: Literal["unknown", "keyset", "snapshot"] = "unknown"
+
+
+class Collection(Table):
+    """A listing under test: how items enter, leave and move, and by what key they are sorted.
+
+    `insert_at` says where a new item lands: `key` (the caller chooses, by the parameter `key`), `head` or `tail`.
+    `sorts` names the query parameters of the two directions. Without `insert` the listing is only read.
+    """
+
+    sort: tuple[SortKey, ...] = ()
+    insert: str | None = None
+    leave: str | None = None
+    move: str | None = None
+    insert_at: Literal["key", "head", "tail"] = "key"
+    key: str | None = None
+    sorts: Mapping[Literal["ascending", "descending"], Mapping[str, str]] = Field(default_factory=dict)
+
+
+class Operation(Table):
+    """One method and path template with a role. `{name}` in path, query and body is filled from the call's
+    parameters, the principal's values, and `{unique}`."""
+
+    role: Role
+    method: Annotated[str, Field(pattern=r"^[A-Z]+$")]
+    path: Annotated[str, Field(pattern=r"^/")]
+    query: Mapping[str, str] = Field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    form: bool = False
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    public: bool = False
+    requires: Literal["read", "write"] | None = None
+    envelope: str = "default"
+    page: str | None = None
+    id: Pointer | None = None
+    natural_key: str | None = None
+    undo: str | None = None
+    collection: Collection | None = None
+    values: Mapping[str, str] = Field(default_factory=dict)
+
+    @property
+    def writes(self) -> bool:
+        """Whether calling it may change something."""
+        return (self.requires or ("read" if self.method in SAFE else "write")) == "write"
+
+
+class Limit(Table):
+    """One bucket: what counts against it, how much it holds, and how its fields are spelled."""
+
+    operations: tuple[str, ...]
+    scope: Literal["principal", "unknown"] = "principal"
+    model: Literal["token_bucket", "fixed_window", "sliding_window", "unknown"] = "unknown"
+    capacity: Annotated[int, Field(gt=0, le=100000)]
+    per_s: Positive
+    dialect: Literal["draft", "three_field", "x_ratelimit", "none"] = "draft"
+    probe: str
+
+
+class Heartbeat(Table):
+    """Who beats, how, how often, and how long an answer may take."""
+
+    by: Literal["server", "client", "both"] = "server"
+    kind: Literal["ping", "message"] = "ping"
+    test: Predicate | None = None
+    every_s: Positive = 30.0
+    idle_only: bool = False
+    answer_within_s: Positive | None = None
+
+
+class Stream(Table):
+    """One WebSocket stream: where it is, how one enters it, how it lives and how it recovers."""
+
+    url: str
+    codec: Literal["json"] = "json"
+    login: tuple[Mapping[str, Any], ...] = ()
+    subscribe: tuple[Mapping[str, Any], ...] = ()
+    classes: Mapping[Literal["ack", "error", "heartbeat", "snapshot", "update", "control"], Predicate] = Field(
+        default_factory=dict)
+    heartbeat: Heartbeat | None = None
+    sequence: Mapping[str, Any] = Field(default_factory=dict)
+    resume: Literal["none", "resubscribe_snapshot", "rest_backfill", "replay"] = "none"
+    delivery: Literal["unknown", "at_least_once", "exactly_once"] = "unknown"
+    slow: Literal["unknown", "close", "conflate", "gap_marker"] = "unknown"
+    life_s: Positive | None = None
+
+
+class Profile(Table):
+    """A whole target profile."""
+
+    target: Target
+    credential: Mapping[Name, Credential] = Field(default_factory=dict)
+    operation: Mapping[Name, Operation] = Field(default_factory=dict)
+    outcome: Mapping[Name, Outcome] = Field(default_factory=dict)
+    envelope: Mapping[Name, Envelope] = Field(default_factory=lambda: {"default": Envelope()})
+    page: Mapping[Name, Page] = Field(default_factory=dict)
+    limit: Mapping[Name, Limit] = Field(default_factory=dict)
+    stream: Mapping[Name, Stream] = Field(default_factory=dict)
+    promise: Mapping[str, State] = Field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The door from pytest: no hooks yet."""

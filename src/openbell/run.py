@@ -1,0 +1,179 @@
+"""The story of a run, told once: plan, execute, judge, write."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets as random_secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from openbell import __version__
+from openbell.events import Fact
+from openbell.journal import Header, Journal, read
+from openbell.judge import judge
+from openbell.plan import Plan, make_plan
+from openbell.profile import Allow, Profile
+from openbell.redact import Redactor
+from openbell.registry import Check, Scenario, all_checks, all_scenarios
+from openbell.results import Results, stale, to_bytes
+from openbell.scheduler import Progress, execute, unfinished
+from openbell.session import Session
+
+READY_EVERY_S = 0.25
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line narrows: ids, areas, rate, time, and where results go."""
+
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    allow: frozenset[Allow] | None = None
+    max_rate: float | None = None
+    max_time: float | None = None
+    wait_ready: float = 0.0
+    seed: int = 0
+    pack: str | None = None
+    accepted: tuple[Mapping[str, Any], ...] = ()
+    out: Path = Path("openbell-results")
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: where its files are, its results, and how long it took beside its critical path (seconds)."""
+
+    folder: Path
+    results: Results
+    seconds: float
+    critical_path: float
+    interrupted: bool = False
+    short_secrets: tuple[str, ...] = field(default=())
+
+
+class UnknownCheck(Exception):
+    """A selection names checks that nobody knows."""
+
+
+def select(options: Options, checks: Iterable[Check] | None = None) -> tuple[Check, ...]:
+    """The checks of a selection: ids with `*` at their end match all that begin so. Raises UnknownCheck."""
+    known = tuple(all_checks() if checks is None else checks)
+    unmatched = [w for w in (*options.only, *options.skip) if not any(_matches(c, w) for c in known)]
+    unmatched += [a for a in options.areas if not any(a == c.area for c in known)]
+    if unmatched:
+        raise UnknownCheck(f"no check matches: {', '.join(unmatched)}; `openbell checks` lists them")
+    return tuple(c for c in known
+                 if (not options.only or any(_matches(c, w) for w in options.only))
+                 and not any(_matches(c, w) for w in options.skip)
+                 and (not options.areas or c.area in options.areas))
+
+
+def _matches(check: Check, wanted: str) -> bool:
+    wanted = wanted.upper()
+    return check.id.startswith(wanted[:-1]) if wanted.endswith("*") else check.id == wanted
+
+
+def plan_for(target: Profile, options: Options, scenarios: Iterable[Scenario] | None = None) -> Plan:
+    """The plan of a run; the command line can only narrow what the profile allows."""
+    allowed = frozenset(target.target.allow)
+    allow = allowed & options.allow if options.allow is not None else allowed
+    rate = min(target.target.max_rate, options.max_rate or target.target.max_rate)
+    return make_plan(target, select(options), all_scenarios() if scenarios is None else scenarios, allow, rate)
+
+
+def new_run(out: Path) -> tuple[str, Path]:
+    """A run's name and its new folder under `out`."""
+    name = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + random_secrets.token_hex(3)
+    folder = out / name
+    folder.mkdir(parents=True)
+    return name, folder
+
+
+async def run(target: Profile, source: str, secrets: Mapping[str, str], options: Options,
+              progress: Progress | None = None, on_session: Callable[[Session], None] = lambda session: None) -> Run:
+    """Runs the plan against the target, judges the journal, writes `events.jsonl` and `results.json`.
+
+    Raises OSError when files cannot be written. A cancelled run is closed and judged like any other.
+    """
+    plan = plan_for(target, options)
+    progress = progress or Progress()
+    name, folder = (options.folder.name, options.folder) if options.folder else new_run(options.out)
+    redactor = Redactor()
+    journal = Journal(folder / "events.jsonl", _header(target, source, name, options), redactor.gate)
+    session = Session(target, secrets, journal, redactor, plan.rate, options.seed)
+    on_session(session)
+    progress.critical_path = plan.critical_path()
+    await _ready(session, options.wait_ready)
+    progress.begun = began = time.monotonic()
+    interrupted = False
+    try:
+        await execute(plan, session, progress, options.max_time)
+    except asyncio.CancelledError:
+        interrupted = True
+        unfinished(session, progress, "budget", "the run was interrupted")
+    seconds = time.monotonic() - began
+    path = actual_path(plan, journal.path)
+    session.note("(run)", "run_end", {"seconds": round(seconds, 3), "critical_path": round(path, 3)})
+    journal.close()
+    await session.close_lines()
+    results = judged(folder / "events.jsonl")
+    write_results(folder, results)
+    return Run(folder, results, seconds, path, interrupted, redactor.short)
+
+
+def _header(target: Profile, source: str, name: str, options: Options) -> Header:
+    return Header(
+        suite=__version__, run=name, started=datetime.now(UTC).isoformat(timespec="seconds"), seed=options.seed,
+        target=source, profile=json.loads(target.model_dump_json(by_alias=True, exclude_defaults=True)),
+        selection={"checks": [c.id for c in select(options)]}, pack=options.pack, accepted=options.accepted)
+
+
+async def _ready(session: Session, patience_s: float) -> None:
+    """Waits until the target accepts connections, up to `patience_s` seconds."""
+    deadline = time.monotonic() + patience_s
+    parts = session.target.target.base_url.partition("://")[2].partition("/")[0]
+    host, _, port = parts.partition(":")
+    while time.monotonic() < deadline:
+        try:
+            _, writer = await asyncio.open_connection(host, int(port or 443))
+        except OSError:
+            await asyncio.sleep(min(READY_EVERY_S, max(0.0, deadline - time.monotonic())))
+        else:
+            writer.close()
+            return
+
+
+def actual_path(plan: Plan, journal: Path) -> float:
+    """The critical path with the waits and requests that were really made, in seconds."""
+    weights: dict[str, float] = {}
+    for event in read(journal):
+        if isinstance(event, Fact) and event.name == "scenario_end":
+            weights[event.scenario] = event.data["waited"] + event.data["requests"] / plan.rate
+    return plan.critical_path({i.name: weights.get(i.name, 0.0) for i in plan.run})
+
+
+def judged(journal: Path, checks: Iterable[Check] | None = None) -> Results:
+    """Judges a journal. Raises JournalError or OSError."""
+    reading = read(journal)
+    header = reading.header
+    found = tuple(judge(header, reading, all_checks() if checks is None else checks))
+    return Results(header.suite, header.pack, header.profile["target"]["name"], header.run, found,
+                   stale(header, found), reading.torn)
+
+
+def write_results(folder: Path, results: Results) -> None:
+    """Writes `results.json` in one step: a reader never sees half of it."""
+    part = folder / ".results.json.part"
+    part.write_bytes(to_bytes(results))
+    part.replace(folder / "results.json")
+
+
+def narrowed(options: Options, **changes: Any) -> Options:
+    """The options with some of them replaced."""
+    return replace(options, **changes)

@@ -1,0 +1,128 @@
+"""What the profile says about a subject or a reply: subjects, outcomes, envelopes, operations.
+
+Checks ask for outcomes by name, never for a status code alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from openbell.events import Exchange, Message
+from openbell.locate import ABSENT, all_hold, locate, parse_json, pointer, text
+from openbell.profile import Envelope, Kind, Operation, Outcome, Page, Profile
+
+UNDECLARED = "(undeclared)"
+
+# The statuses that an outcome has where the profile says nothing of it.
+STANDARD: Mapping[str, Outcome] = {
+    "ok": Outcome(status=tuple(range(200, 300))),
+    "unauthenticated": Outcome(status=(401,)),
+    "expired": Outcome(status=(401,)),
+    "forbidden": Outcome(status=(403,)),
+    "not_found": Outcome(status=(404,)),
+    "throttled": Outcome(status=(429,)),
+    "bad_cursor": Outcome(status=(400, 404, 410, 422)),
+    "bad_page_size": Outcome(status=(400, 422)),
+    "duplicate": Outcome(status=(409,)),
+    "restart": Outcome(status=(999,)),
+    "error": Outcome(status=tuple(range(400, 600))),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Subject:
+    """What a verdict is about; written `api`, or `kind:name`."""
+
+    kind: Kind
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}" if self.name else self.kind
+
+
+def subjects(target: Profile, kind: Kind) -> tuple[Subject, ...]:
+    """All subjects of one kind, from the profile alone, in its order."""
+    names: Mapping[Kind, Any] = {
+        "operation": target.operation,
+        "collection": [name for name, op in target.operation.items() if op.collection],
+        "stream": target.stream,
+        "principal": target.credential,
+        "limit": target.limit,
+    }
+    return (Subject("api"),) if kind == "api" else tuple(Subject(kind, name) for name in names[kind])
+
+
+def outcome(target: Profile, name: str, exchange: Exchange) -> bool:
+    """Whether a reply is the named outcome; False without a reply. Raises KeyError for a name nobody defined."""
+    wanted = target.outcome.get(name) or STANDARD[name]
+    if exchange.status is None or exchange.reply is None:
+        return False
+    if wanted.status and exchange.status not in wanted.status:
+        return False
+    return all_hold([p.model_dump(by_alias=True) for p in wanted.all], exchange.status, exchange.reply)
+
+
+def operation(target: Profile, exchange: Exchange) -> Operation | None:
+    """The operation of an exchange; None for undeclared traffic."""
+    return target.operation.get(exchange.operation or "")
+
+
+def envelope(target: Profile, exchange: Exchange) -> Envelope:
+    """The error envelope that the exchange's operation uses."""
+    op = operation(target, exchange)
+    return target.envelope.get(op.envelope if op else "default") or Envelope()
+
+
+def page_of(target: Profile, name: str) -> Page:
+    """The page dialect of a listing. Raises KeyError where it has none."""
+    return target.page[target.operation[name].page or ""]
+
+
+def items(page: Page, exchange: Exchange) -> list[Any]:
+    """The rows of one page; empty where there are none."""
+    rows = pointer(parse_json(exchange.reply.content), page.items) if exchange.reply else ABSENT
+    return rows if isinstance(rows, list) else []
+
+
+def item_id(page: Page, row: Any) -> str:
+    """The row's id as text; "" without one."""
+    return text(pointer(row, page.id))
+
+
+def next_cursor(page: Page, exchange: Exchange) -> str | None:
+    """What leads to the next page; None at the end. The end test comes from the profile alone."""
+    reply, status = exchange.reply or Message(), exchange.status
+    if page.end and all_hold([page.end.model_dump(by_alias=True)], status, reply):
+        return None
+    value = locate(page.next, status, reply, page.items) if page.next else ABSENT
+    return text(value) or None
+
+
+def correlation(envelope: Envelope, exchange: Exchange) -> tuple[tuple[str, ...], str]:
+    """The correlation ids of a reply: the values of the header's lines, and the id in an error body ("" without)."""
+    reply, trace = exchange.reply or Message(), envelope.trace
+    header = reply.lines(trace.header) if trace.header else ()
+    body = text(pointer(parse_json(reply.content), trace.body)) if trace.body else ""
+    return header, body
+
+
+@lru_cache(maxsize=512)
+def _template(path: str) -> re.Pattern[str]:
+    parts = re.split(r"\{[^}]*\}", path)
+    return re.compile("[^/]+".join(map(re.escape, parts)))
+
+
+def match_operation(target: Profile, method: str, url: str) -> str | None:
+    """The declared operation that a foreign request belongs to, by method and path; fixed path segments go first."""
+    path = urlsplit(url).path
+    base = urlsplit(target.target.base_url).path
+    if not path.startswith(base):
+        return None
+    found = [(op.path.count("{"), name) for name, op in target.operation.items()
+             if op.method == method and _template(op.path.partition("?")[0]).fullmatch(path[len(base):])]
+    return min(found)[1] if found else None
