@@ -39,7 +39,7 @@ NUMBERED: dict[str, Escape] = {
     "html-numbers": lambda text: "".join(char if char.isalnum() else f"&#{ord(char)};" for char in text),
     "html-hex": lambda text: "".join(char if char.isalnum() else f"&#x{ord(char):X};" for char in text),
 }
-ALL = {"plain": str, **ESCAPES, **NUMBERED}
+ALL: dict[str, Escape] = {"plain": lambda text: text, **ESCAPES, **NUMBERED}
 
 
 def redactor(secret: str = SECRET) -> Redactor:
@@ -129,7 +129,7 @@ SECRETS = st.one_of(
     st.text(string.printable, min_size=8, max_size=24),
     st.text("\"'\\/%&+= ;#x25amp", min_size=8, max_size=24),
     st.text(string.ascii_letters + string.digits + "-_.", min_size=8, max_size=80),
-)
+).filter(lambda secret: not secret.endswith("\\"))  # whose last backslash, nobody can say
 AROUND = st.text(" ,:{}[]é☃", max_size=6)
 OUTER = st.lists(st.sampled_from(list(ESCAPES.values())), max_size=2)
 CHAIN = OUTER | st.tuples(st.sampled_from(list(NUMBERED.values())), st.sampled_from(list(ESCAPES.values()))).map(list)
