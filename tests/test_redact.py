@@ -165,7 +165,7 @@ def test_nested_escapes_leak_nothing(secret: str, before: str, after: str, chain
     url_alphabet=st.booleans(),
 )
 @settings(deadline=None)
-def test_base64_between_escapes_leaks_nothing(  # noqa: PLR0917
+def test_base64_between_escapes_leaks_nothing(
     secret: str, before: bytes, after: bytes, inner: list[Escape], outer: list[Escape], url_alphabet: bool
 ) -> None:
     made = redactor(secret)

@@ -164,8 +164,8 @@ class Api:
         if seconds <= 0:
             return
         self.waited += seconds
-        if self.waited > self.cost.waits_s + 0.5:
-            raise CostExceeded(f"{self.scenario} waits longer than its cost of {self.cost.waits_s:g} s")
+        if self.waited > self.cost.longest_wait_s + 0.5:
+            raise CostExceeded(f"{self.scenario} waits longer than its cost of {self.cost.longest_wait_s:g} s")
         self.note("wait", seconds=round(seconds, 3), why=why)
         await asyncio.sleep(seconds)
 

@@ -182,7 +182,8 @@ def _spelled(unit: str) -> bytes:
     if unit.isascii():
         return unit.encode() if unit.isalnum() else _spelled_ascii(unit)
     cases = dict.fromkeys((unit, unit.lower(), unit.upper()))
-    return _any(spelling for case in cases for spelling in _spelled_beyond_ascii(case))
+    # The longer spelling first: what is one character in Latin-1 may be the first byte of it in UTF-8.
+    return _any([*map(_as_utf8, cases), *map(_as_points, cases), *map(_as_stray_bytes, cases)])
 
 
 def _spelled_ascii(char: str) -> bytes:
@@ -193,12 +194,18 @@ def _spelled_ascii(char: str) -> bytes:
     return _any([escaped, *raw]) if char in "%&" else escaped
 
 
-def _spelled_beyond_ascii(case: str) -> Iterator[bytes]:
-    """As code points; and as UTF-8 whose bytes may have been taken for Latin-1 on the way."""
-    yield b"".join(map(_point, map(ord, case)))
-    yield b"".join(map(_point, case.encode("utf-8", "surrogatepass")))
-    if all("\udc80" <= char <= "\udcff" for char in case):
-        yield b"".join(_point(ord(char) - 0xDC00) for char in case)
+def _as_utf8(text: str) -> bytes:
+    """As UTF-8, whose bytes may have been taken for Latin-1 and escaped one by one."""
+    return b"".join(map(_point, text.encode("utf-8", "surrogatepass")))
+
+
+def _as_points(text: str) -> bytes:
+    return b"".join(map(_point, map(ord, text)))
+
+
+def _as_stray_bytes(text: str) -> bytes:
+    """A lone surrogate may stand for a byte that was not UTF-8 in an environment variable."""
+    return b"".join(_point(ord(char) - 0xDC00 if "\udc80" <= char <= "\udcff" else ord(char)) for char in text)
 
 
 def _point(code: int) -> bytes:

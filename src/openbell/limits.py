@@ -2,24 +2,30 @@
 
 Field names do not tell the dialect: `RateLimit` is a Dictionary in draft -07 and a List of Items since -08. Values are
 untrusted: nothing here raises, and nothing is believed that is not well formed.
-Sources: RFC 9110 10.2.3; draft-ietf-httpapi-ratelimit-headers-07 to -11; RFC 9651.
+Sources: RFC 9110 10.2.3; draft-ietf-httpapi-ratelimit-headers-03 to -11 and its pull request 166; RFC 9651.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
+from itertools import combinations
 from typing import Any
 
 import http_sf
 
 from openbell.events import Exchange, Message
 
-MAX_DIGITS = 12
-_DIGITS = re.compile(f"[0-9]{{1,{MAX_DIGITS}}}")
-_DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) "
-                   r"\d{4} \d\d:\d\d:\d\d GMT")
+MOST_S = 1e12
+_DIGITS = re.compile("[0-9]+")
+_COUNT = re.compile("[0-9]{1,15}")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) "
+                   r"[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 
 
 def http_date(value: str) -> float | None:
@@ -32,29 +38,55 @@ def http_date(value: str) -> float | None:
         return None
 
 
-def retry_after(reply: Message) -> tuple[float, float] | str | None:
-    """Retry-After in seconds from the receipt of the reply, as an interval; a text for a malformed one; None without.
+# --- Retry-After
 
-    A date is read by the target's own clock: its Date field, whose second is cut off, gives an interval of a second.
+
+@dataclass(frozen=True)
+class RetryAfter:
+    """A well-formed Retry-After: the longest wait from the receipt in seconds, and the epoch second of a date.
+
+    `seconds` is None for a date in a reply that does not tell the target's own time.
     """
+
+    seconds: float | None
+    at: float | None = None
+
+
+def retry_after(reply: Message) -> RetryAfter | str | None:
+    """What Retry-After says; a text for a malformed one; None without one. A huge number is well formed."""
     lines = reply.lines("retry-after")
     if not lines:
         return None
     if len(lines) > 1:
         return f"{len(lines)} field lines"
     if _DIGITS.fullmatch(lines[0]):
-        return (float(lines[0]),) * 2
+        return RetryAfter(_seconds(lines[0]))
     at = http_date(lines[0])
     if at is None:
         return repr(lines[0][:60])
     now = http_date(reply.field("date") or "")
-    return (0.0, 0.0) if now is None else (max(0.0, at - now - 1), max(0.0, at - now))
+    return RetryAfter(None if now is None else max(0.0, at - now), at)
+
+
+def _seconds(number: str) -> float:
+    return min(float(math.ceil(min(float(number), MOST_S))), MOST_S)
 
 
 def wait_of(exchange: Exchange) -> float | None:
-    """The longest wait that a reply's Retry-After asks for, in seconds; None without a usable one."""
-    value = retry_after(exchange.reply) if exchange.reply else None
-    return value[1] if isinstance(value, tuple) else None
+    """The longest wait in seconds that can be read into a reply's Retry-After, rounded up; None without any.
+
+    It is for being polite: doubled and fractional values, which no check accepts, are waited for as well.
+    """
+    if exchange.reply is None:
+        return None
+    value = retry_after(exchange.reply)
+    if isinstance(value, RetryAfter):
+        return value.seconds
+    parts = (exchange.reply.field("retry-after") or "").split(",")
+    return max((_seconds(p.strip()) for p in parts if _NUMBER.fullmatch(p.strip())), default=None)
+
+
+# --- the rate-limit fields
 
 
 @dataclass(frozen=True)
@@ -66,6 +98,7 @@ class Quota:
     limit: int | None = None
     remaining: int | None = None
     seconds: int | None = None
+    unit: str = "requests"
 
 
 @dataclass(frozen=True)
@@ -84,107 +117,164 @@ def quotas(reply: Message) -> tuple[list[Quota], list[Fault]]:
         quota, fault = read(reply)
         found += quota
         faults += fault
-    return found, faults
+    return found, [*faults, *(map(_over, filter(_above, found))), *_contradictions(found)]
 
 
-def _structured(reply: Message, name: str) -> tuple[str, Any]:
-    """The shape (`list`, `dictionary`, `token-names`, `broken` or "") and value of a structured field."""
+def _above(quota: Quota) -> bool:
+    return quota.limit is not None and quota.remaining is not None and quota.remaining > quota.limit
+
+
+def _over(quota: Quota) -> Fault:
+    return Fault("remaining-above-limit", f"{quota.remaining} left of {quota.limit}")
+
+
+def _contradictions(found: list[Quota]) -> Iterator[Fault]:
+    """Two dialects on one reply agree when one quota of each is the same limit with the same rest, give or take 1."""
+    dialects: dict[str, list[Quota]] = {}
+    for quota in found:
+        dialects.setdefault(quota.dialect, []).append(quota)
+    for (one, left), (other, right) in combinations(dialects.items(), 2):
+        if not any(_agree(a, b) for a in left for b in right):
+            yield Fault("dialects-contradict", f"{one} says {_told(left)}, {other} says {_told(right)}")
+
+
+def _agree(a: Quota, b: Quota) -> bool:
+    same_limit = None in (a.limit, b.limit) or a.limit == b.limit
+    return same_limit and (a.remaining is None or b.remaining is None or abs(a.remaining - b.remaining) <= 1)
+
+
+def _told(found: list[Quota]) -> str:
+    return ", ".join(f"{q.remaining} of {q.limit}" for q in found[:3])
+
+
+# --- the draft: a Dictionary in -07, Lists of Items since -08
+
+
+_DICTIONARY = re.compile(r"\s*(limit|remaining|reset)\s*=")
+
+
+def _structured(reply: Message, name: str, shape: str = "list") -> Any:
+    """The value of a structured field, () without the field, None when it is no structured field of that shape."""
     value = reply.field(name)
     if value is None:
-        return "", None
+        return ()
     try:
-        parsed = http_sf.parse(value.encode("utf-8", "replace"), tltype="dictionary" if _dictionary(value) else "list")
-    except (ValueError, TypeError, IndexError, RecursionError):
-        return "broken", value
-    return ("dictionary" if isinstance(parsed, dict) else "list"), parsed
-
-
-def _dictionary(value: str) -> bool:
-    return re.match(r"\s*(limit|remaining|reset)\s*=", value) is not None
+        return http_sf.parse(value.encode("utf-8", "replace"), tltype=shape)
+    except (ValueError, OverflowError, RecursionError):
+        return None
 
 
 def _draft(reply: Message) -> tuple[list[Quota], list[Fault]]:
-    shape, value = _structured(reply, "ratelimit")
-    policy_shape, policies = _structured(reply, "ratelimit-policy")
-    if "broken" in (shape, policy_shape):
-        return [], [Fault("syntax", "RateLimit or RateLimit-Policy is no structured field (RFC 9651)")]
-    if shape == "dictionary":
-        return _draft_07({k: v[0] if isinstance(v, tuple) else v for k, v in value.items()})
-    limits, faults = _policies(policies if policy_shape == "list" and shape != "" else [])
-    quotas: list[Quota] = []
-    for name, parameters in _items(value if shape == "list" else []):
-        quota, fault = _item(name, parameters, limits)
-        quotas += [quota] if quota else []
-        faults += fault
-    return quotas, faults
+    shape = "dictionary" if _DICTIONARY.match(reply.field("ratelimit") or "") else "list"
+    value, policies = _structured(reply, "ratelimit", shape), _structured(reply, "ratelimit-policy")
+    faults = [Fault("syntax", f"{name} is no structured field (RFC 9651)")
+              for name, parsed in (("RateLimit", value), ("RateLimit-Policy", policies)) if parsed is None]
+    if isinstance(value, dict):
+        found, more = _draft_07(value)
+        return found, faults + more
+    limits, more = _policies(policies or ())
+    faults += more
+    found = []
+    for name, parameters in value or ():
+        quota, more = _item(name, dict(parameters), limits)
+        found += quota
+        faults += more
+    return found, faults
 
 
-def _items(value: Any) -> list[tuple[Any, dict[str, Any]]]:
-    return [(i[0], dict(i[1])) for i in value if isinstance(i, tuple) and len(i) == 2]
-
-
-def _count(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _policies(value: Any) -> tuple[dict[str, int], list[Fault]]:
-    limits: dict[str, int] = {}
+def _name(name: Any) -> tuple[str, list[Fault]]:
+    """A policy's name; a Token or any other type stands in the place of a String in many servers."""
+    shown = str(name)[:60]
+    return shown, [] if isinstance(name, str) else [Fault("policy-name", f"the policy name {shown!r} is no String")]
+
+
+def _policies(value: Any) -> tuple[dict[str, Mapping[str, Any]], list[Fault]]:
+    """Policies by name with their parameters, and the faults. In the form before -08 the quota stands as the item."""
+    found: dict[str, Mapping[str, Any]] = {}
     faults: list[Fault] = []
-    for name, parameters in _items(value):
-        if not isinstance(name, str):
-            faults.append(Fault("policy-name", f"policy name {str(name)[:40]!r} is no String"))
-        if not _count(parameters.get("q")):
+    for item, parameters in value:
+        before_08 = _is_count(item)
+        name, misnamed = ("", []) if before_08 else _name(item)
+        quota, window = item if before_08 else parameters.get("q"), parameters.get("w", 1)
+        found.setdefault(name, parameters)
+        if not _is_count(quota):
             faults.append(Fault("syntax", "a policy without a non-negative integer q"))
-        elif "w" in parameters and (not _count(parameters["w"]) or not parameters["w"]):
+        elif not _is_count(window) or not window:
             faults.append(Fault("syntax", "a policy whose w is no positive integer"))
         else:
-            limits[str(name)] = parameters["q"]
-    return limits, faults
+            faults += misnamed
+    return found, faults
 
 
-def _item(name: Any, parameters: dict[str, Any], limits: dict[str, int]) -> tuple[Quota | None, list[Fault]]:
-    faults: list[Fault] = []
-    if not isinstance(name, str):
-        faults.append(Fault("policy-name", f"policy name {str(name)[:40]!r} is no String"))
-    left, seconds = parameters.get("r"), parameters.get("t")
-    if not _count(left) or not (seconds is None or _count(seconds)):
-        return None, [*faults, Fault("syntax", "r (required) and t are non-negative integers")]
-    if limits and str(name) not in limits:
-        faults.append(Fault("unnamed-policy", f"RateLimit names {str(name)[:40]!r}, RateLimit-Policy does not"))
-    limit = limits.get(str(name))
-    if limit is not None and left is not None and left > limit:
-        faults.append(Fault("remaining-above-limit", f"r={left} of q={limit}"))
-    return Quota("draft", str(name), limit, left, seconds), faults
+def _item(item: Any, parameters: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]],
+          ) -> tuple[list[Quota], list[Fault]]:
+    """One item of RateLimit. Pull request 166 writes `a` and `w` where -08 to -11 write `r` and `t`."""
+    left, seconds = ((parameters.get("r"), parameters.get("t")) if "r" in parameters or "a" not in parameters
+                     else (parameters["a"], parameters.get("w")))
+    if not _is_count(left) or not (seconds is None or _is_count(seconds)):
+        return [], [Fault("syntax", "r (required) and t are non-negative integers")]
+    name, faults = _name(item)
+    if policies and name not in policies:
+        faults.append(Fault("unnamed-policy", f"RateLimit names {name!r}, RateLimit-Policy does not"))
+    policy = policies.get(name, {})
+    limit = policy["q"] if _is_count(policy.get("q")) else None
+    return [Quota("draft", name, limit, left, seconds, str(policy.get("qu", "requests")))], faults
 
 
-def _draft_07(value: dict[str, Any]) -> tuple[list[Quota], list[Fault]]:
-    numbers = [value.get(name) for name in ("limit", "remaining", "reset")]
-    if not all(map(_count, numbers)):
+def _draft_07(value: Mapping[str, Any]) -> tuple[list[Quota], list[Fault]]:
+    limit, left, seconds = (value[name][0] if name in value else None for name in ("limit", "remaining", "reset"))
+    if not all(map(_is_count, (limit, left, seconds))):
         return [], [Fault("syntax", "limit, remaining and reset are non-negative integers")]
-    limit, left, seconds = numbers
-    return _plain("draft", limit, left, seconds)
+    return [Quota("draft", "", limit, left, seconds)], []
 
 
-def _plain(dialect: str, limit: int | None, left: int | None, seconds: int | None) -> tuple[list[Quota], list[Fault]]:
-    over = limit is not None and left is not None and left > limit
-    return [Quota(dialect, "", limit, left, seconds)], (
-        [Fault("remaining-above-limit", f"remaining {left} of {limit}")] if over else [])
+# --- three fields: drafts -03 to -06, and the X- names that vendors use
 
 
 def _fields(reply: Message, dialect: str, prefix: str) -> tuple[list[Quota], list[Fault]]:
-    values = [reply.field(f"{prefix}-{name}") for name in ("limit", "remaining", "reset")]
-    if values[1] is None and values[0] is None:
+    limit, left, reset = (reply.lines(f"{prefix}-{name}") for name in ("limit", "remaining", "reset"))
+    if not limit and not left:
         return [], []
-    parts = [None if v is None else v.partition(",")[0].partition(";")[0].strip() for v in values]
-    if any(p is not None and not _DIGITS.fullmatch(p) for p in parts):
-        return [], [Fault("syntax", f"{prefix}-* holds something other than non-negative integers")]
-    return _plain(dialect, *(None if p is None else int(p) for p in parts))
+    # Drafts up to -06 let a list of policies follow the limit in force.
+    first = tuple(line.partition(",")[0].partition(";")[0].strip() for line in limit)
+    for name, lines in (("Limit", first), ("Remaining", left)):
+        if len(set(lines)) > 1 or not all(map(_COUNT.fullmatch, lines)):
+            return [], [Fault("syntax", f"{prefix}-{name} is {', '.join(lines)[:60]!r}, no non-negative integer")]
+    if len(set(reset)) > 1 or not all(map(_is_reset, reset)):
+        return [], [Fault("syntax", f"{prefix}-Reset is {', '.join(reset)[:60]!r}, neither a number nor a date")]
+    return [Quota(dialect, "", _int(first), _int(left), _delta(reset))], []
+
+
+def _int(lines: tuple[str, ...]) -> int | None:
+    return int(lines[0]) if lines else None
+
+
+def _is_reset(value: str) -> bool:
+    """Seconds, an epoch in any unit, an HTTP date or an RFC 3339 time."""
+    return _NUMBER.fullmatch(value) is not None or http_date(value) is not None or _is_time(value)
+
+
+def _is_time(value: str) -> bool:
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _delta(lines: tuple[str, ...]) -> int | None:
+    """Seconds from now; a number too large for that is an epoch, and left alone."""
+    small = bool(lines) and _DIGITS.fullmatch(lines[0]) is not None and len(lines[0]) < 10
+    return int(lines[0]) if small else None
 
 
 def _three_field(reply: Message) -> tuple[list[Quota], list[Fault]]:
-    return _fields(reply, "three_field", "ratelimit")
+    return _fields(reply, "three_field", "RateLimit")
 
 
 def _x_ratelimit(reply: Message) -> tuple[list[Quota], list[Fault]]:
-    found, faults = _fields(reply, "x_ratelimit", "x-ratelimit")
-    return (found, faults) if found or faults else _fields(reply, "x_ratelimit", "x-rate-limit")
+    found, faults = _fields(reply, "x_ratelimit", "X-RateLimit")
+    return (found, faults) if found or faults else _fields(reply, "x_ratelimit", "X-Rate-Limit")

@@ -120,8 +120,8 @@ def references(profile: Profile) -> Iterator[Problem]:
             if step.kind == "oauth2" and step.operation not in profile.operation:
                 yield Problem(f"credential.{name}.stack.{i}.operation", f"no such operation: {step.operation!r}",
                               _near(str(step.operation), profile.operation))
-            if step.kind != "static" and not step.client_id:
-                yield Problem(f"credential.{name}.stack.{i}.client_id", "is missing", f"{step.kind} needs one")
+            if step.kind == "oauth2" and not step.client_id:
+                yield Problem(f"credential.{name}.stack.{i}.client_id", "is missing", "oauth2 needs one")
     for name, limit in profile.limit.items():
         for wanted in {*limit.operations, limit.probe} - set(profile.operation):
             yield Problem(f"limit.{name}", f"no such operation: {wanted!r}", _near(wanted, profile.operation))
@@ -183,9 +183,13 @@ def secrets(profile: Profile, environ: Mapping[str, str], folder: Path) -> dict[
     A secret file's final newline is dropped; any other control character is refused, and no value is ever shown.
     """
     found: dict[str, str] = {}
+    tried: set[str] = set()
     problems: list[Problem] = []
     for name, credential in profile.credential.items():
         for i, step in enumerate(credential.stack):
+            if step.secret in tried:
+                continue
+            tried.add(step.secret)
             value = _secret(step.secret, environ, folder)
             if isinstance(value, str):
                 found[step.secret] = value

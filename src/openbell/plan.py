@@ -78,13 +78,13 @@ def _chain(resource: str, instances: Iterable[Instance], weigh: dict[str, float]
 def make_plan(target: Profile, checks: Iterable[Check], scenarios: Iterable[Scenario], allow: frozenset[Allow],
               rate: float) -> Plan:
     """The plan for a selection of checks; controls always run, and traffic checks ask for every scenario."""
-    checks = tuple(checks)
+    checks, scenarios = tuple(checks), tuple(scenarios)
     traffic = any(c.traffic for c in checks)
-    wanted = {s.name for s in evidence(checks)}
+    wanted = {s.name for s in (scenarios if traffic else evidence(checks))}
     run: list[Instance] = []
     kept: list[KeptBack] = []
     for scenario in scenarios:
-        if not (scenario.control or scenario.name in wanted or (traffic and not wanted)):
+        if not (scenario.control or scenario.name in wanted):
             continue
         for subject in scenario.subjects(target):
             back = _kept_back(scenario, subject, target, allow)

@@ -80,7 +80,8 @@ class Step(Table):
     """One layer of a principal's credentials.
 
     `oauth2` fetches a bearer token by the named operation (client credentials); `static` puts a secret in a header by
-    a template with `{secret}`; `basic` is HTTP Basic. `lifetime_s` and `leeway_s` (seconds) are what the target's
+    a template with `{secret}`; `basic` is HTTP Basic, with the secret as user name where there is no client_id.
+    `lifetime_s` and `leeway_s` (seconds) are what the target's
     documentation says of its tokens; the lifetime in a token reply goes before it.
     """
 

@@ -88,8 +88,7 @@ class Redactor:
     def data(self, value: bytes) -> bytes:
         """The same for bytes in any encoding that keeps ASCII; placeholders are UTF-8."""
         spans, names = self._seen(value)
-        by_name = [span for span in self._named(value, names) if not _overlaps(span, spans)]
-        return _masked(value, _merged([*spans, *by_name]))
+        return _masked(value, _merged([*spans, *self._named(value, names, spans)]))
 
     def headers(self, headers: Headers) -> Headers:
         """Header lines masked by value, then by name. Schemes, cookie names and cookie attributes stay."""
@@ -160,12 +159,17 @@ class Redactor:
     def _holds_ours(self, content: bytes) -> bool:
         return BRACKET in content and not self._issued.isdisjoint(PLACEHOLDER_BYTES.findall(content))
 
-    def _named(self, content: bytes, names: Iterable[tuple[bytes, int]]) -> Iterator[Span]:
+    def _named(self, content: bytes, names: list[tuple[bytes, int]], known: list[Span]) -> Iterator[Span]:
+        """The values of sensitive members in which no known secret stands."""
+        done = 0
         for name, name_end in names:
-            member = sensitive.member_at(content, name_end)
-            if member and not self._keeps(content[member.start : member.end]):
-                placeholder = member.quotes + self._by_name(name) + member.quotes
-                yield Span(member.start, member.end, placeholder)
+            member = sensitive.member_at(content, name_end) if name_end >= done else None
+            if member is None or self._keeps(content[member.start : member.end]):
+                continue
+            span = Span(member.start, member.end, member.quotes + self._by_name(name) + member.quotes)
+            if not _overlaps(span, known):
+                done = span.end
+                yield span
 
     def _keeps(self, value: bytes) -> bool:
         """Whether a sensitive field's value needs no masking by name: it is empty or holds a masked secret."""

@@ -88,16 +88,25 @@ def own(resource: str) -> Claim:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a scenario may send at most, and how long it must wait (seconds)."""
+    """What a scenario may send at most, and how long it must wait (seconds).
+
+    `budget_s` bounds the waits where what the target says decides their length; else `waits_s` does.
+    """
 
     reads: int = 0
     writes: int = 0
     waits_s: float = 0.0
+    budget_s: float = 0.0
 
     @property
     def requests(self) -> int:
         """Reads and writes together."""
         return self.reads + self.writes
+
+    @property
+    def longest_wait_s(self) -> float:
+        """The seconds that its waits may take together."""
+        return max(self.waits_s, self.budget_s)
 
 
 Where: TypeAlias = Callable[[Profile, Subject], bool]

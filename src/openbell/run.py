@@ -43,6 +43,7 @@ class Options:
     accepted: tuple[Mapping[str, Any], ...] = ()
     out: Path = Path("openbell-results")
     folder: Path | None = None
+    scenarios: tuple[Scenario, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,12 @@ def _matches(check: Check, wanted: str) -> bool:
     return check.id.startswith(wanted[:-1]) if wanted.endswith("*") else check.id == wanted
 
 
-def plan_for(target: Profile, options: Options, scenarios: Iterable[Scenario] | None = None) -> Plan:
+def plan_for(target: Profile, options: Options) -> Plan:
     """The plan of a run; the command line can only narrow what the profile allows."""
     allowed = frozenset(target.target.allow)
     allow = allowed & options.allow if options.allow is not None else allowed
     rate = min(target.target.max_rate, options.max_rate or target.target.max_rate)
-    return make_plan(target, select(options), all_scenarios() if scenarios is None else scenarios, allow, rate)
+    return make_plan(target, select(options), options.scenarios or all_scenarios(), allow, rate)
 
 
 def new_run(out: Path) -> tuple[str, Path]:

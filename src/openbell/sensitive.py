@@ -14,6 +14,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
 LONG = 16  # a parameter of ambiguous name holds a secret when its value is this long
+LONGEST = 8192  # bytes of a member's value that are looked at
 DEPTH = 3  # JSON strings that hold JSON are looked into this deep
 
 HEADER = re.compile(
@@ -40,7 +41,7 @@ MEMBERS = frozenset(joiner.join(words).encode() for words in WORDS for joiner in
 
 AFTER_NAME = re.compile(rb"(?P<escape>\\{0,31}+)(?P<quote>[\"'])\s{0,20}+:\s{0,20}+")
 NUMBER = re.compile(rb"-?\d[\w.+-]{0,60}")
-FORM_VALUE = re.compile(rb"=([^&\s\"'<>;,\\]*)")
+FORM_VALUE = re.compile(rb"=([^&\s\"'<>;,\\]{0,%d})" % LONGEST)
 QUOTES = {quote: re.compile(rb"(?<!\\)(\\*+)" + quote) for quote in (b'"', b"'")}
 
 PARAMETER = re.compile("(?P<before>[?&#])(?P<name>[^=&#?⟨]{1,100})=(?P<value>(?:⟨[^⟩]{0,200}⟩|[^&#])*)")
@@ -93,11 +94,12 @@ def member_at(content: bytes, name_end: int) -> Member | None:
 
 
 def _closing(content: bytes, start: int, escapes: int, quote: bytes) -> int:
-    """Where the string ends; a truncated one ends with the content."""
-    for found in QUOTES[quote].finditer(content, start):
+    """Where the string ends; a truncated one ends with the content, a longer one after LONGEST bytes."""
+    limit = min(len(content), start + LONGEST)
+    for found in QUOTES[quote].finditer(content, start, limit):
         if len(found[1]) % (2 * escapes + 2) == escapes:
             return found.end() - 1 - escapes
-    return len(content)
+    return limit
 
 
 def header_fields(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:

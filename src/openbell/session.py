@@ -195,7 +195,9 @@ class Session:
         return self._raw[token.placeholder]
 
     def _basic(self, principal: str, step: Step) -> str:
-        pair = base64.b64encode(f"{step.client_id}:{self._secrets[step.secret]}".encode()).decode()
+        secret = self._secrets[step.secret]
+        user_and_password = f"{secret}:" if step.client_id is None else f"{step.client_id}:{secret}"
+        pair = base64.b64encode(user_and_password.encode()).decode()
         self.redactor.learn(pair, principal, "basic")
         return pair
 

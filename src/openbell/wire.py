@@ -140,6 +140,8 @@ def decoded(headers: Headers, raw: bytes, *, cut: bool = False) -> Message:
         content = unpacker.decompress(raw, MAX_CONTENT)
     except zlib.error:
         return Message(headers, raw, len(raw), cut)
+    if not zipped and not unpacker.eof and not unpacker.unconsumed_tail:
+        return Message(headers, raw, len(raw), cut)
     return Message(headers, content, len(raw), cut or bool(unpacker.unconsumed_tail), "gzip" if zipped else "deflate")
 
 

@@ -1,0 +1,283 @@
+"""Undoes what a run left behind, from the facts of its journal alone: after Ctrl-C, a crash or kill -9.
+
+A thing is open when it has an intent and neither an undoing nor a refusal. Where the reply told its id it is undone at
+once. Where no reply told, the outcome is unknown: the listing that it would stand in is read, and its natural key is
+looked for. What cleaning sends goes into a journal of its own, whose facts name the intents of the run's journal, so
+cleaning may be killed and repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from openbell import __version__
+from openbell.api import Api, CostExceeded, Reply
+from openbell.building import Alter, MissingValue, fill, values_of
+from openbell.events import Event, Exchange, Fact
+from openbell.journal import Header, Journal, JournalError, read
+from openbell.locate import parse_json, pointer, text
+from openbell.profile import Operation, Page, Profile
+from openbell.redact import Redactor, contains_placeholder
+from openbell.registry import Cost
+from openbell.session import Session, Skip
+from openbell.target import item_id, items, next_cursor, outcome, page_of
+
+LIMIT_S = 10.0
+LANES = 4
+MAX_PAGES = 100
+SCENARIO = "(cleanup)"
+GONE = frozenset({404, 409, 410})
+
+
+@dataclass
+class Thing:
+    """What one intent may have made: its id once known, and why it is still there."""
+
+    intent: int
+    scenario: str
+    operation: str
+    by: str
+    key: str
+    values: Mapping[str, Any]
+    id: str = ""
+    refused: bool = False
+    left: str = "not tried"
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.id or 'with the key ' + self.key} by {self.by}"
+
+
+@dataclass
+class Ledger:
+    """The open things of a run, as its events and those of earlier cleanings tell."""
+
+    things: dict[int, Thing] = field(default_factory=dict)
+    waiting: dict[tuple[str, str], list[Thing]] = field(default_factory=dict)
+
+    def fact(self, fact: Fact) -> None:
+        """Takes an intent, or what became of one."""
+        data = fact.data
+        if fact.name == "intent":
+            kept = {k: v for k, v in data["values"].items() if not contains_placeholder(str(v))}
+            thing = Thing(fact.n, fact.scenario, data["operation"], data["by"], str(data["key"]), kept)
+            self.things[fact.n] = thing
+            self.waiting.setdefault((thing.scenario, thing.by), []).append(thing)
+        elif data.get("intent") in self.things:
+            thing = self.things[data["intent"]]
+            thing.id = str(data.get("id", thing.id))
+            if fact.name == "undone":
+                del self.things[thing.intent]
+
+    def exchange(self, exchange: Exchange, target: Profile) -> None:
+        """Takes the reply to a create: an id makes the thing known, a plain refusal says that there is none."""
+        waiting = self.waiting.get((exchange.scenario, str(exchange.principal)), [])
+        thing = _asked(waiting, exchange)
+        if thing is None or exchange.status is None or exchange.reply is None:
+            return
+        op = target.operation.get(thing.operation)
+        if op and 200 <= exchange.status < 300:
+            thing.id = thing.id or text(pointer(parse_json(exchange.reply.content), op.id or "/id"))
+        thing.refused = 400 <= exchange.status < 500 and not outcome(target, "duplicate", exchange)
+        if not outcome(target, "throttled", exchange):
+            waiting.remove(thing)
+
+    def open(self) -> list[Thing]:
+        """What may still be there, the newest first."""
+        return [t for t in reversed(self.things.values()) if t.id or not t.refused]
+
+
+def _asked(waiting: Iterable[Thing], exchange: Exchange) -> Thing | None:
+    """The thing that a request asked for: the one whose key it carries, else the oldest of its operation."""
+    of_operation = [t for t in waiting if exchange.operation in {t.operation, None}]
+    sent = exchange.request.content + exchange.url.encode("utf-8", "replace")
+    exact = [t for t in of_operation if re.search(re.escape(t.key.encode()) + rb"(?![0-9])", sent)]
+    return next(iter(exact or (of_operation if exchange.operation else ())), None)
+
+
+def replayed(folder: Path, target: Profile) -> tuple[Header, list[Thing]]:
+    """The header of a run and what it left open. Raises JournalError or OSError for the run's own journal."""
+    reading = read(folder / "events.jsonl")
+    ledger = Ledger()
+    _replay(ledger, reading, target)
+    for path in sorted(folder.glob("cleanup*.jsonl"), key=lambda path: path.stat().st_mtime):
+        for event in _readable(path):
+            if isinstance(event, Fact) and event.name != "intent":
+                ledger.fact(event)
+    return reading.header, ledger.open()
+
+
+def _replay(ledger: Ledger, events: Iterable[Event], target: Profile) -> None:
+    for event in events:
+        if isinstance(event, Fact) and event.name in {"intent", "made", "undone"}:
+            ledger.fact(event)
+        elif isinstance(event, Exchange):
+            ledger.exchange(event, target)
+
+
+def _readable(path: Path) -> Iterator[Event]:
+    """The events of an earlier cleaning, up to where it was killed."""
+    try:
+        yield from read(path)
+    except JournalError:
+        return
+
+
+def _new_journal(folder: Path, header: Header, redactor: Redactor) -> Journal:
+    """A journal beside the run's own, under the first name that is free."""
+    number = 1
+    while True:
+        path = folder / ("cleanup.jsonl" if number == 1 else f"cleanup-{number}.jsonl")
+        try:
+            return Journal(path, header, redactor.gate)
+        except FileExistsError:
+            number += 1
+
+
+async def clean(folder: Path, target: Profile, secrets: Mapping[str, str]) -> int:
+    """Undoes what the run in `folder` left open, within ten seconds, and says so; how many things are left.
+
+    Raises JournalError or OSError when the run's journal cannot be read.
+    """
+    header, things = replayed(folder, target)
+    if not things:
+        click.echo("nothing is left behind")
+        return 0
+    own = Header(__version__, header.run, datetime.now(UTC).isoformat(timespec="seconds"), header.seed, header.target,
+                 header.profile, {"checks": []}, source="cleanup")
+    redactor = Redactor()
+    journal = _new_journal(folder, own, redactor)
+    session = Session(target, secrets, journal, redactor, target.target.max_rate, header.seed)
+    try:
+        await _clean(session, things)
+    finally:
+        await session.close_lines()
+        journal.close()
+    left = [t for t in things if t.left]
+    for thing in things:
+        click.echo(f"left: {thing} ({thing.left})" if thing.left else f"undone: {thing}")
+    click.echo(f"{len(things) - len(left)} undone, {len(left)} left; see {journal.path}")
+    return len(left)
+
+
+async def _clean(session: Session, things: list[Thing]) -> None:
+    api = Api(session, SCENARIO, Cost(reads=len(things) * MAX_PAGES, writes=len(things) * LANES), "setup")
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await _undo_all(api, [t for t in things if t.id])
+            await _settle([t for t in things if not t.id], api)
+            await _undo_all(api, [t for t in things if t.id and t.left == "found"])
+    except TimeoutError:
+        for thing in things:
+            thing.left = thing.left and f"not done within {LIMIT_S:g} s"
+
+
+async def _undo_all(api: Api, things: list[Thing]) -> None:
+    """Undoes things on a few connections at once; the permits keep the rate."""
+    todo = iter(things)
+
+    async def lane(name: str) -> None:
+        for thing in todo:
+            try:
+                thing.left = await _undo(api, thing, name)
+            except (Skip, MissingValue, CostExceeded) as error:
+                thing.left = str(error)
+    await asyncio.gather(*(lane(f"lane {i}") for i in range(LANES)))
+
+
+async def _undo(api: Api, thing: Thing, lane: str) -> str:
+    """Undoes one thing; why it is left, "" when it is gone."""
+    op = api.target.operation.get(thing.operation)
+    undo = op.undo if op else None
+    if undo is None or thing.by not in api.target.credential:
+        return "the profile names no undo operation for it, or not its principal"
+    reply = await api.call(undo, by=thing.by, label="undo", lane=lane, **{**thing.values, "id": thing.id})
+    # What is gone, or closed for good, counts as undone; a refusal of the caller does not.
+    if reply.ok or reply.status in GONE:
+        api.note("undone", intent=thing.intent)
+        return ""
+    return f"{undo} got {reply.exchange.no_reply or f'status {reply.status}'}"
+
+
+# --- unknown outcomes: one walk per listing, in search of natural keys
+
+
+async def _settle(things: list[Thing], api: Api) -> None:
+    groups: dict[tuple[str, str, str], list[Thing]] = {}
+    for thing in things:
+        try:
+            groups.setdefault(_place(api.target, thing), []).append(thing)
+        except (Skip, MissingValue, KeyError) as error:
+            thing.left = f"unknown outcome: {error}"
+    for (listing, by, _), members in groups.items():
+        try:
+            whole = await _search(api, listing, by, members)
+        except (Skip, MissingValue, CostExceeded) as error:
+            whole = str(error)
+        for thing in members:
+            if not thing.id:
+                thing.left = f"unknown outcome: {whole}" if whole else ""
+                if not whole:
+                    api.note("undone", intent=thing.intent, why=f"{listing} does not hold its key")
+
+
+def _place(target: Profile, thing: Thing) -> tuple[str, str, str]:
+    """The listing in which a thing would stand, who reads it, and its path. Raises Skip where there is none."""
+    op = target.operation.get(thing.operation)
+    name = next((n for n, o in target.operation.items() if o.collection and o.collection.insert == thing.operation), "")
+    if op is None or op.natural_key is None or not name or thing.by not in target.credential:
+        raise Skip("precondition", "the profile names no listing or no natural_key to look for it")
+    listing = target.operation[name]
+    return name, thing.by, fill(listing.path, values_of(listing, target.credential[thing.by], thing.values))
+
+
+async def _search(api: Api, listing: str, by: str, things: list[Thing]) -> str:
+    """Walks the listing and gives the things that it meets their ids; why it is not the whole listing, "" when it is."""
+    page, missing = page_of(api.target, listing), {t.key: t for t in things}
+    at, put, seen = api.target.operation[things[0].operation], dict[str, str](), 0
+    for number in range(1, MAX_PAGES + 1):
+        reply = await _page(api, listing, by, things[0], put)
+        if not reply.ok:
+            return f"{listing} got {reply.exchange.no_reply or f'status {reply.status}'}"
+        rows = items(page, reply.exchange)
+        _found(api, rows, page, at, missing)
+        seen += len(rows)
+        following = _following(page, reply, number, seen) if rows or page.next else None
+        if not missing or following is None:
+            return ""
+        put = following
+    return f"{listing} is longer than {MAX_PAGES} pages"
+
+
+def _found(api: Api, rows: list[Any], page: Page, op: Operation, missing: dict[str, Thing]) -> None:
+    for row in rows:
+        thing = missing.get(text(pointer(row, op.natural_key or "/")))
+        if thing:
+            thing.id, thing.left = item_id(page, row), "found"
+            api.note("made", intent=thing.intent, id=thing.id)
+            del missing[thing.key]
+
+
+async def _page(api: Api, listing: str, by: str, thing: Thing, put: dict[str, str]) -> Reply:
+    page = page_of(api.target, listing)
+    if url := put.get("(url)"):
+        return await api.call(listing, by=by, label="search", alter=Alter(url=url), **thing.values)
+    size = {page.size: str(page.maximum)} if page.maximum else {}
+    return await api.call(listing, by=by, label="search", extra={**size, **put}, **thing.values)
+
+
+def _following(page: Page, reply: Reply, number: int, seen: int) -> dict[str, str] | None:
+    """The query of the next page, or its URL; None at the end."""
+    cursor = next_cursor(page, reply.exchange)
+    if page.next is None and page.mechanism in {"number", "offset"}:
+        return {page.put: str(number + 1 if page.mechanism == "number" else seen)}
+    if cursor is None:
+        return None
+    return {"(url)": cursor} if page.mechanism == "url" else {page.put: cursor}
