@@ -54,8 +54,9 @@ ifneq ($(shell cat .venv/place 2>/dev/null),$(PLACE))
 endif
 
 .venv/place:
-	@$(PYTHON) $(NEW_ENOUGH) || { \
-		echo "openbell needs Python 3.11 or newer as $(PYTHON); found: $$($(PYTHON) --version 2>&1 || echo none)." >&2; \
+	@$(PYTHON) $(NEW_ENOUGH) 2>/dev/null || { \
+		found=$$($(PYTHON) --version 2>/dev/null); \
+		echo "openbell needs Python 3.11 or newer as $(PYTHON); found: $${found:-none}." >&2; \
 		echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
 	@echo "Setting up .venv with $$($(PYTHON) --version); this happens once."
 	@$(MAKE_VENV)

@@ -23,7 +23,7 @@ from openbell.disguise import Needle, expression, needles
 
 SHORT = 8
 PLACEHOLDER = re.compile(r"⟨(?P<owner>[\w.-]+)\.(?P<kind>[\w-]+)(?:#(?P<number>\d+))?⟩")
-PLACEHOLDER_BYTES = re.compile("⟨[^⟨⟩]{1,200}⟩".encode())
+PLACEHOLDER_BYTES = re.compile("⟨[^⟨⟩]{1,600}⟩".encode())
 BRACKET = "⟨".encode()
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -65,12 +65,12 @@ class Redactor:
     def learn(self, value: str, owner: str, kind: str) -> str:
         """Registers a secret and returns its placeholder; a value learnt before keeps the one it has.
 
-        `owner` is the principal's name, `kind` says what it is (token, secret, cookie). In both, characters other
-        than letters, digits, `_`, `.` and `-` become `-`. Values of 1 MB are fine, in the cost of a second.
+        `owner` is the principal's name, `kind` says what it is (token, secret, cookie). Characters other than letters,
+        digits, `_`, `-` (and `.` in the owner) become `-`; 60 of each are kept. A value of 1 MB takes half a second.
         """
         if known := self._placeholders.get(value):
             return known
-        owner, kind = re.sub(r"[^\w.-]", "-", owner) or "-", re.sub(r"[^\w-]", "-", kind) or "-"
+        owner, kind = re.sub(r"[^\w.-]", "-", owner)[:60] or "-", re.sub(r"[^\w-]", "-", kind)[:60] or "-"
         self._counts[owner, kind] += 1
         placeholder = f"⟨{owner}.{kind}#{self._counts[owner, kind]}⟩"
         self._placeholders[value] = placeholder
