@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets as random_secrets
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from openbell.accepted import AcceptedError, load_accepted
 from openbell.child import ChildFailed, child
 from openbell.loading import ProfileError, load, secrets
 from openbell.profile import Profile
+from openbell.redact import SHORT
 from openbell.registry import all_checks
 from openbell.results import HARNESS_FAILED, INTERRUPTED, NOT_DECIDED, OK, WRONG_USAGE
 from openbell.run import Options, Run, UnknownCheck, judged, narrowed, plan_for, select, write_results
@@ -151,16 +151,20 @@ def _source(files: tuple[Path, ...], target: Profile | None, only: tuple[str, ..
 
 def serve(options: Mapping[str, Any]) -> int:
     """`openbell serve`."""
-    from openbell.reference_server import serve as server
+    from openbell.reference_server import command
     if options["list_defects"]:
         terminal.show_defects()
         return OK
     secret = os.environ.get(SECRET, "")
-    if len(secret) < 8:
-        click.echo(f"the environment variable {SECRET} is not set, or shorter than 8 characters\n"
-                   f"    export {SECRET}=\"$(python3 -c 'import secrets; print(secrets.token_urlsafe(24))')\"", err=True)
+    if len(secret) < SHORT:
+        click.echo(f"the environment variable {SECRET} is not set, or shorter than {SHORT} characters\n"
+                   f"    export {SECRET}=\"$(python3 -c 'import secrets; print(secrets.token_urlsafe(24))')\"",
+                   err=True)
         return WRONG_USAGE
-    return server.main_serve(options, secret)
+    planted = [f"defect:{name}" for name in options["defects"]] + [f"benign:{name}" for name in options["benign"]]
+    return command.run(command.Options(
+        host=options["host"], port=options["port"], variants=tuple(planted), token_lifetime=options["token_lifetime"],
+        log=options["log"]), secret)
 
 
 def checks(check_id: str | None) -> int:
@@ -194,8 +198,3 @@ def prove(*, full: bool, only: tuple[str, ...], out: Path) -> int:
     """`openbell prove`."""
     from openbell import proof
     return proof.prove(full=full, only=only, out=out)
-
-
-def stderr_is_terminal() -> bool:
-    """Whether a person watches."""
-    return sys.stderr.isatty()
