@@ -17,19 +17,23 @@ from openbell.conformance.walks import (
     before,
     collection_of,
     core,
+    during,
+    moved_forward,
     rows_of,
     shown,
     sort_key,
     walks,
+    witnessed,
     writes,
 )
 from openbell.events import Exchange, Recording
 from openbell.profile import Profile, SortKey
 from openbell.registry import MUST, Observation, Reason, broken, check, holds, undecided
-from openbell.scenarios.pages import pages_cursor_row, pages_one_sided, writable
+from openbell.scenarios.pages import REFERENCE, pages_cursor_row, pages_one_sided, writable
 from openbell.target import Subject, outcome
 
 FEWEST_CORE = 20
+_UNSEEN = "{} was not seen in the listing both before and after the walk: it may not belong there any more"
 
 CURSORS = "Conventions: cursor-based pagination, consistent during concurrent writes"
 ZALANDO = "Zalando RESTful API guidelines, rule 160: offsets and wrongly built cursors duplicate or miss entries"
@@ -43,19 +47,22 @@ REMEDY = ("Page by a keyset: WHERE (sort key, id) > (the last row's) ORDER BY so
 def no_skips(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
     """An item that was there before the first page, and that nothing touched until the last, is served."""
     history = writes(recording)
-    for walk in walks(recording, target, subject):
-        if stopped := _stopped(walk, target):
+    every = tuple(walks(recording, target, subject))
+    for walk in (w for w in every if w.script != REFERENCE):
+        if stopped := _stopped(walk):
             yield stopped
             continue
-        stable = list(core(walk, history))
-        served = walk.servings()
-        lost = [(item, made) for item, made in stable if item not in served]
-        for item, made in lost:
+        stable, seen, served = dict(core(walk, history)), witnessed(walk, every), walk.servings()
+        lost = [item for item in stable if item not in served]
+        for item in lost:
+            made = stable[item]
             yield broken("skipped", f"{item} is served: it was there before the walk and nothing touched it",
-                         _lost_story(walk, item, made, target, subject, history), *_evidence(walk, made, history))
+                         _lost_story(walk, item, made, target, subject, history), *_evidence(walk, made, history),
+                         ) if item in seen else undecided("precondition", _UNSEEN.format(item), made.exchange)
         if not lost:
-            yield holds(*_pages(walk)) if len(stable) >= FEWEST_CORE else undecided(
-                "vacuous", f"only {len(stable)} items stayed untouched during the walk {walk.script}", *_pages(walk))
+            yield holds(*walk.exchanges()) if len(stable) >= FEWEST_CORE else undecided(
+                "vacuous", f"only {len(stable)} items stayed untouched during the walk {walk.script}",
+                *walk.exchanges())
 
 
 @check("PAG-003", title="No stable item is served twice while others write", level=MUST, per="collection",
@@ -65,9 +72,9 @@ def no_repeats(recording: Recording, target: Profile, subject: Subject) -> Itera
     """An item is served twice only if its sort key moved forward between the two."""
     sort = collection_of(target, subject).sort
     history = writes(recording)
-    for walk in walks(recording, target, subject):
+    for walk in (w for w in walks(recording, target, subject) if w.script != REFERENCE):
         twice = [(item, seen) for item, seen in walk.servings().items() if len(seen) > 1]
-        wrong = [(item, seen) for item, seen in twice if not _moved_forward(seen, sort, history.get(item, ()))]
+        wrong = [(item, seen) for item, seen in twice if not _explained(seen, sort, history.get(item, ()))]
         for item, seen in wrong:
             first, second = seen[0], seen[1]
             yield broken("repeated", f"{item} is served once: its sort key did not move",
@@ -75,7 +82,7 @@ def no_repeats(recording: Recording, target: Profile, subject: Subject) -> Itera
                          walk.pages[first[0]].exchange, walk.pages[second[0]].exchange,
                          *_between(walk, first[0], second[0], history))
         if not wrong and walk.ended == "end":
-            yield holds(*_pages(walk))
+            yield holds(*walk.exchanges())
 
 
 @check("PAG-006", title="A walk goes on when the cursor's own row has gone", level=MUST, per="collection",
@@ -84,24 +91,28 @@ def no_repeats(recording: Recording, target: Profile, subject: Subject) -> Itera
 def cursor_row_gone(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
     """After the row that the cursor points to has left, the next page follows, from the same place."""
     history = writes(recording)
-    for walk in walks(recording, target, subject):
-        gone = [w for made in history.values() for w in made if w.kind == "leave" and walk.start < w.begins < walk.end]
+    every = tuple(walks(recording, target, subject))
+    for walk in (w for w in every if w.script != REFERENCE):
+        gone = [w for w in during(walk, history) if w.kind == "leave" and w.outcome == "ok"]
         if not gone or len(walk.pages) < 3:
-            yield undecided("vacuous", f"no row left during the walk {walk.script}", *_pages(walk))
+            yield undecided("vacuous", f"no row left during the walk {walk.script}", *walk.exchanges())
             continue
-        yield _after_gone(walk, target, gone, {item for item, _ in core(walk, history)})
+        seen = witnessed(walk, every)
+        yield _after_gone(walk, target, gone, {item for item, _ in core(walk, history) if item in seen})
 
 
 def _after_gone(walk: Walk, target: Profile, gone: list[Write], stable: set[str]) -> Observation:
     page, earlier = walk.pages[2], {r.id for p in walk.pages[:2] for r in p.rows}
     events = (walk.pages[1].exchange, *(w.exchange for w in gone), page.exchange)
     expected = "the page after the row that left, by a 2xx"
-    if walk.ended == "restart" or page.exchange.status is None:
-        return undecided("no_reply", "the target asked to start again, or did not answer", *events)
+    if walk.ended == "restart" or page.exchange.status is None or outcome(target, "throttled", page.exchange):
+        return undecided("no_reply", "the target asked to start again or to wait, or did not answer", *events)
     if not outcome(target, "ok", page.exchange):
         return broken("cursor-row-error", expected, f"status {page.exchange.status}", *events)
-    if page.rows and {r.id for r in page.rows} & earlier & stable:
+    if {r.id for r in page.rows} & earlier & stable:
         return broken("cursor-row-restart", expected, "rows that were served before: the walk started over", *events)
+    if stopped := _stopped(walk):
+        return stopped
     missing = stable - set(walk.servings())
     if missing:
         return broken("cursor-row-skip", expected, f"{len(missing)} untouched rows were served on no page, such as "
@@ -112,7 +123,7 @@ def _after_gone(walk: Walk, target: Profile, gone: list[Write], stable: set[str]
 # --- the story of a failure, in at most six steps
 
 
-def _stopped(walk: Walk, target: Profile) -> Observation | None:
+def _stopped(walk: Walk) -> Observation | None:
     """A walk that did not reach its end decides nothing about loss."""
     if walk.ended == "end":
         return None
@@ -122,26 +133,15 @@ def _stopped(walk: Walk, target: Profile) -> Observation | None:
     return undecided(reason, f"the walk {walk.script} ended early ({walk.ended}: {came})", last)
 
 
-def _pages(walk: Walk) -> tuple[Exchange, ...]:
-    return tuple(p.exchange for p in walk.pages)
-
-
-def _moved_forward(seen: list[tuple[int, Row]], sort: tuple[SortKey, ...], made: tuple[Write, ...]) -> bool:
-    """Two servings are legal when the item moved, and its key was greater at the second."""
-    (page, first), (later, second) = seen[0], seen[1]
-    moved = any(w.kind == "move" for w in made)
-    return moved and page < later and len(seen) == 2 and before(first.key, second.key, sort)
-
-
-def _during(walk: Walk, history: dict[str, tuple[Write, ...]]) -> list[Write]:
-    """The writes that overlap the walk, in order."""
-    found = [w for made in history.values() for w in made if walk.start < w.begins < walk.end]
-    return sorted(found, key=lambda w: w.begins)
+def _explained(seen: list[tuple[int, Row]], sort: tuple[SortKey, ...], made: tuple[Write, ...]) -> bool:
+    """Whether the item moved ahead of the cursor between its servings, or we moved it and cannot see where to."""
+    blind = any(not row.key for _, row in seen) and any(w.kind == "move" for w in made)
+    return blind or moved_forward(seen, sort)
 
 
 def _between(walk: Walk, page: int, later: int, history: dict[str, tuple[Write, ...]]) -> list[Exchange]:
     since, until = walk.pages[page].exchange.sent, walk.pages[later].exchange.done
-    return [w.exchange for w in _during(walk, history) if since < w.begins < until][:3]
+    return [w.exchange for w in during(walk, history) if since < w.begins < until][:3]
 
 
 def _gap(walk: Walk, key: Key, sort: tuple[SortKey, ...]) -> int:
@@ -157,7 +157,7 @@ def _lost_story(walk: Walk, item: str, made: Write, target: Profile, subject: Su
     sort = collection_of(target, subject).sort
     key = _key_when_made(made, target, subject)
     number = _gap(walk, key, sort)
-    earlier = _during(walk, history)
+    earlier = during(walk, history)
     cause = [w for w in earlier if w.ends < walk.pages[number].exchange.sent][-1:]
     steps = [f"{item} {shown(key)} was made before the walk {walk.script} began"]
     if number:
@@ -170,7 +170,7 @@ def _lost_story(walk: Walk, item: str, made: Write, target: Profile, subject: Su
 
 def _twice_story(walk: Walk, item: str, first: tuple[int, Row], second: tuple[int, Row],
                  history: dict[str, tuple[Write, ...]]) -> str:
-    cause = [w for w in _during(walk, history)
+    cause = [w for w in during(walk, history)
              if w.begins > walk.pages[first[0]].exchange.sent and w.ends < walk.pages[second[0]].exchange.sent]
     steps = [f"page {first[0] + 1} served {item} {shown(first[1].key)}"]
     steps += [_told(w, walk) for w in cause[-2:]]
@@ -201,4 +201,4 @@ def _numbered(steps: list[str]) -> str:
 
 
 def _evidence(walk: Walk, made: Write, history: dict[str, tuple[Write, ...]]) -> tuple[Exchange, ...]:
-    return (made.exchange, *_pages(walk), *(w.exchange for w in _during(walk, history)))
+    return (made.exchange, *walk.exchanges(), *(w.exchange for w in during(walk, history)))

@@ -7,10 +7,11 @@ intervals, on the harness's clock alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from openbell.events import Exchange, Recording
@@ -64,8 +65,17 @@ class Walk:
         found: dict[str, list[tuple[int, Row]]] = {}
         for number, page in enumerate(self.pages):
             for row in page.rows:
-                found.setdefault(row.id, []).append((number, row))
+                if row.id:
+                    found.setdefault(row.id, []).append((number, row))
         return found
+
+    def rows(self) -> list[Row]:
+        """All rows in the order in which they were served."""
+        return [row for page in self.pages for row in page.rows]
+
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The exchanges of its pages."""
+        return tuple(page.exchange for page in self.pages)
 
 
 @dataclass(frozen=True)
@@ -132,9 +142,44 @@ def core(walk: Walk, history: Mapping[str, tuple[Write, ...]]) -> Iterator[tuple
     Each comes with its insert. An item with a write of unknown outcome is not core.
     """
     for item, made in history.items():
-        before = [w for w in made if w.begins < walk.end]
-        if item and [w.kind for w in before] == ["insert"] and before[0].ends < walk.start:
-            yield item, before[0]
+        early = [w for w in made if w.begins < walk.end]
+        if item and [w.kind for w in early] == ["insert"] and early[0].ends < walk.start:
+            yield item, early[0]
+
+
+def unmoved(row: Row, other: Row) -> bool:
+    """Whether two showings of an item have the same key; where none can be read, the same content."""
+    return row.key == other.key if row.key and other.key else bool(row.at == other.at)
+
+
+def witnessed(walk: Walk, others: Iterable[Walk]) -> dict[str, Row]:
+    """The items that were served in the same place before the walk began and after it ended.
+
+    What is not witnessed may never have been in the listing, may have moved, or someone else took it out.
+    """
+    earlier: dict[str, Row] = {}
+    later: dict[str, Row] = {}
+    for page in (page for other in others for page in other.pages):
+        if page.exchange.done <= walk.start:
+            earlier |= {row.id: row for row in page.rows if row.id}
+        elif page.exchange.sent >= walk.end:
+            later = {row.id: row for row in page.rows} | later
+    return {item: row for item, row in earlier.items() if item in later and unmoved(row, later[item])}
+
+
+def during(walk: Walk, history: Mapping[str, tuple[Write, ...]]) -> list[Write]:
+    """The writes that were sent during the walk, in order."""
+    found = [w for made in history.values() for w in made if walk.start < w.begins < walk.end]
+    return sorted(found, key=lambda w: w.begins)
+
+
+def moved_forward(seen: Sequence[tuple[int, Row]], sort: tuple[SortKey, ...]) -> bool:
+    """Whether several servings of one item are legal: each on a later page, and with a greater key, than the last.
+
+    Whoever moved it: the keys that the pages show tell it. A key that cannot be read tells nothing.
+    """
+    return all(page < later and before(first.key, second.key, sort)
+               for (page, first), (later, second) in pairwise(seen))
 
 
 def key_of_item(row: Any, part: SortKey) -> Any:
@@ -148,7 +193,8 @@ def key_of_item(row: Any, part: SortKey) -> Any:
             case "integer":
                 return int(value) if len(value) <= 40 else None
             case "time":
-                return datetime.fromisoformat(value)
+                at = datetime.fromisoformat(value)
+                return at if at.tzinfo else at.replace(tzinfo=UTC)
             case _:
                 return value
     except (ValueError, InvalidOperation):

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from openbell.api import Api, Made, Reply
 from openbell.building import Alter
 from openbell.locate import pointer, text
 from openbell.profile import Collection, Page, Profile
-from openbell.registry import Claim, Cost, own, scenario
+from openbell.registry import Claim, Cost, own, scenario, share
 from openbell.session import Skip, principal, sacrificial
 from openbell.target import Subject, item_id, page_of
 
@@ -25,10 +25,14 @@ SIZE = 5
 CORE = 40
 EXTRA = 16
 TIES = 16
-MAX_PAGES = 40
+MAX_PAGES = 30
 RESTARTS = 3
+REFERENCE = "reference"
+REFERENCE_PAGES = 8
+IDLE = 12
 CENT = Decimal("0.01")
 BASE = Decimal(100)
+MOST = Decimal(10) ** 12
 NO_QUERY: Mapping[str, str] = {}
 
 
@@ -41,9 +45,10 @@ def pager(target: Profile) -> str:
 
 
 def claims(target: Profile, subject: Subject) -> tuple[Claim, ...]:
-    """The walked collection is owned, and so is the principal that is set aside for it."""
-    by = sacrificial(target, "pages")
-    return (own(str(subject)), *((own(f"principal:{by}"),) if by else ()))
+    """The walked collection is owned, and so is the principal that is set aside for it; any other is shared."""
+    if by := sacrificial(target, "pages"):
+        return own(str(subject)), own(f"principal:{by}")
+    return own(str(subject)), share(f"principal:{principal(target)}")
 
 
 def writable(target: Profile, subject: Subject) -> bool:
@@ -67,6 +72,7 @@ class Walk:
     pages: list[Reply] = field(default_factory=list)
     served: set[str] = field(default_factory=set)
     extras: list[Made] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
 
     @property
     def collection(self) -> Collection:
@@ -82,10 +88,14 @@ class Walk:
         return page_of(self.target, self.listing)
 
     def edge(self, last: bool) -> Decimal:
-        """The key of the newest page's first or last row."""
+        """The key of the newest page's first or last row; BASE where it is no finite number."""
         rows = self.pages[-1].items
         key = self.collection.sort[0].at if self.collection.sort else "/"
-        return Decimal(text(pointer(rows[-1 if last else 0], key))) if rows else BASE
+        try:
+            found = Decimal(text(pointer(rows[-1 if last else 0], key))) if rows else BASE
+        except InvalidOperation:
+            return BASE
+        return found if found.is_finite() and abs(found) < MOST else BASE
 
 
 async def step(walk: Walk, cursor: str | None, size: int | None, query: Mapping[str, str]) -> Reply:
@@ -100,7 +110,7 @@ async def step(walk: Walk, cursor: str | None, size: int | None, query: Mapping[
         reply = await walk.api.call(walk.listing, by=walk.by, label=label, extra=query)
     walk.pages.append(reply)
     if reply.ok:
-        walk.served |= {item_id(page, row) for row in reply.items}
+        walk.served |= {item_id(page, row) for row in reply.items} - {""}
     return reply
 
 
@@ -108,13 +118,16 @@ async def go(walk: Walk, between: Script | None = None, *, size: int | None = SI
              query: Mapping[str, str] = NO_QUERY) -> str:
     """Walks to the end with `between` after each page, and notes how it ended: end, error, endless, long, restart.
 
-    Progress is judged by new ids, never by the cursor's text. An answer that the data changed starts the walk again.
+    Progress is judged by new ids, never by the cursor's text. An answer that the data changed starts the walk again;
+    all its starts together ask for `max_pages` pages at most.
     """
+    ended, left = "restart", max_pages
     for _ in range(RESTARTS):
         walk.pages.clear()
         walk.served.clear()
-        ended = await _once(walk, between, size, max_pages, query)
-        if ended != "restart":
+        ended = await _once(walk, between, size, left, query)
+        left -= len(walk.pages)
+        if ended != "restart" or not left:
             break
     walk.api.note("walk", script=walk.script, pages=[p.exchange.n for p in walk.pages], ended=ended,
                   size=size, query=dict(query))
@@ -135,12 +148,19 @@ async def _once(walk: Walk, between: Script | None, size: int | None, max_pages:
         cursor = reply.next
         if cursor is None:
             return "end"
-        idle = 0 if len(walk.served) > before else idle + 1
-        if idle >= 3:
+        # An empty page with a next is legal, so a chain of them counts less than pages that only repeat rows.
+        idle = 0 if len(walk.served) > before else idle + (4 if reply.items else 1)
+        if idle >= IDLE:
             return "endless"
-        if between:
+        if between and len(walk.pages) <= EXTRA // 2:
             await between(walk)
     return "long"
+
+
+async def reference(walk: Walk) -> None:
+    """Reads the listing in the largest pages: what it shows with nothing going on, and to nobody's disadvantage."""
+    look = Walk(walk.api, walk.target, walk.listing, walk.by, REFERENCE)
+    await go(look, size=walk.page.maximum, max_pages=REFERENCE_PAGES, query=ascending(walk.collection))
 
 
 # --- writes between the pages, each a fact that names its exchange, the item and the kind
@@ -150,8 +170,12 @@ async def insert(walk: Walk, price: Decimal | None = None, label: str = "write:i
     """Puts one item into the listing, with a chosen key where the target lets the caller choose."""
     collection = walk.collection
     params: dict[str, Any] = {} if price is None or not collection.key else {collection.key: str(price)}
+    earlier = walk.api.newest()
     reply = await walk.api.call(str(collection.insert), by=walk.by, label=label, lane="writer", **params)
     made = walk.api.newest() if reply.ok else None
+    if made is earlier:
+        made = None
+    walk.made += [made] if made else []
     _note(walk, "insert", made.id if made else "", reply)
     return made
 
@@ -159,6 +183,7 @@ async def insert(walk: Walk, price: Decimal | None = None, label: str = "write:i
 async def leave(walk: Walk, made: Made) -> None:
     """Takes one item out of the listing."""
     reply = await walk.api.undo(made, "write:leave", lane="writer")
+    walk.made = [m for m in walk.made if m is not made]
     _note(walk, "leave", made.id, reply)
 
 
@@ -171,8 +196,10 @@ async def move(walk: Walk, made: Made, price: Decimal) -> None:
 
 
 def _note(walk: Walk, kind: str, item: str, reply: Reply) -> None:
+    """A refusal says that nothing happened, unless it says that the item is not what we think it is."""
     status = reply.status or 0
-    outcome = "ok" if reply.ok else "fail" if 400 <= status < 500 else "unknown"
+    refused = 400 <= status < 500 and (kind == "insert" or status not in {404, 409, 410})
+    outcome = "ok" if reply.ok else "fail" if refused else "unknown"
     walk.api.note("write", kind=kind, item=item, exchange=reply.exchange.n, outcome=outcome, script=walk.script)
 
 
@@ -235,7 +262,7 @@ def scripts(collection: Collection) -> tuple[Script, ...]:
 def _cost(target: Profile, subject: Subject) -> Cost:
     collection = target.operation[subject.name].collection or Collection()
     walks = len(scripts(collection)) + 1
-    return Cost(reads=walks * 28, writes=(2 * CORE) + walks * (2 * EXTRA))
+    return Cost(reads=walks * MAX_PAGES + (walks + 1) * REFERENCE_PAGES, writes=2 * CORE + walks * 2 * EXTRA)
 
 
 @scenario(per="collection", where=writable, allow=("read", "write"), claims=claims, cost=_cost)
@@ -244,14 +271,17 @@ async def pages_one_sided(api: Api, target: Profile, subject: Subject) -> None:
     writers that do not wait for it."""
     by = pager(target)
     fixture = Walk(api, target, subject.name, by, "fixtures")
-    await _fill(fixture, CORE)
+    await fill(fixture, CORE)
+    await reference(fixture)
     for script in scripts(fixture.collection):
         walk = Walk(api, target, subject.name, by, script.__name__)
         if script not in (insert_behind, insert_ahead):
-            walk.extras = await _fill(walk, EXTRA // 2)
+            walk.extras = await fill(walk, EXTRA // 2)
         await go(walk, script, query=ascending(walk.collection))
+        await reference(walk)
         await _tidy(walk)
     await _concurrent(api, target, subject, by)
+    await reference(fixture)
 
 
 def ascending(collection: Collection) -> dict[str, str]:
@@ -259,16 +289,16 @@ def ascending(collection: Collection) -> dict[str, str]:
     return dict(collection.sorts.get("ascending", {}))
 
 
-async def _fill(walk: Walk, count: int) -> list[Made]:
-    """Items spread evenly over the key's range, with `TIES` in `CORE` of them tied."""
-    ties, spread = count * TIES // CORE, CORE // count
+async def fill(walk: Walk, count: int, ties: int | None = None) -> list[Made]:
+    """Items spread evenly over the key's range, the first `ties` of them tied (unless given, `TIES` in `CORE`)."""
+    ties, spread = count * TIES // CORE if ties is None else ties, CORE // count
     made = [await insert(walk, BASE + (10 if i < ties else i * spread), "fixture") for i in range(count)]
     return [m for m in made if m]
 
 
 async def _tidy(walk: Walk) -> None:
-    """Takes out the spares that the script left, so that the listing does not grow from walk to walk."""
-    for made in walk.extras:
+    """Takes out what the walk made and did not take out, so that the listing does not grow from walk to walk."""
+    for made in tuple(walk.made):
         await leave(walk, made)
 
 
@@ -293,12 +323,13 @@ async def _concurrent(api: Api, target: Profile, subject: Subject, by: str) -> N
 
 
 @scenario(per="collection", where=writable, allow=("read", "write"), claims=claims,
-          cost=lambda _target, _subject: Cost(reads=3 * MAX_PAGES, writes=80))
+          cost=lambda _target, _subject: Cost(reads=2 * MAX_PAGES + 3 * REFERENCE_PAGES, writes=40))
 async def pages_cursor_row(api: Api, target: Profile, subject: Subject) -> None:
     """The row that the cursor points to leaves, then all rows of a page; each time the next page is asked for."""
     by = pager(target)
     fixture = Walk(api, target, subject.name, by, "fixtures")
-    made = {m.id: m for m in await _fill(fixture, 20)}
+    made = {m.id: m for m in await fill(fixture, 20)}
+    await reference(fixture)
     for name, rows in (("cursor_row", slice(-1, None)), ("whole_page", slice(None))):
         walk = Walk(api, target, subject.name, by, name)
 
@@ -309,4 +340,5 @@ async def pages_cursor_row(api: Api, target: Profile, subject: Subject) -> None:
                     if gone:
                         await leave(walk, gone)
         await go(walk, between, query=ascending(walk.collection))
+        await reference(walk)
 

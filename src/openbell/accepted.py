@@ -90,7 +90,7 @@ def _subject(value: Any) -> tuple[str, str] | None:
 def _rules(value: Any) -> tuple[str, str] | None:
     if isinstance(value, list) and value and all(isinstance(v, str) and _SLUG.fullmatch(v) for v in value):
         return None
-    return "is no list of rules", "at least one rule as results.json names it, such as [\"skipped\"]"
+    return "is no list of rules", 'at least one rule as results.json names it, such as ["skipped"]'
 
 
 def _text(value: Any) -> tuple[str, str] | None:

@@ -48,6 +48,7 @@ class Thing:
     key: str
     values: Mapping[str, Any]
     id: str = ""
+    exchange: int = 0
     refused: bool = False
     left: str = "not tried"
 
@@ -70,6 +71,8 @@ class Ledger:
             thing = Thing(fact.n, fact.scenario, data["operation"], data["by"], str(data["key"]), kept)
             self.things[fact.n] = thing
             self.waiting.setdefault((thing.scenario, thing.by), []).append(thing)
+        elif fact.name == "throttled":
+            self._again(fact.scenario, data["exchange"])
         elif data.get("intent") in self.things:
             thing = self.things[data["intent"]]
             thing.id = str(data.get("id", thing.id))
@@ -85,9 +88,16 @@ class Ledger:
         op = target.operation.get(thing.operation)
         if op and 200 <= exchange.status < 300:
             thing.id = thing.id or text(pointer(parse_json(exchange.reply.content), op.id or "/id"))
+        thing.exchange = exchange.n
         thing.refused = 400 <= exchange.status < 500 and not outcome(target, "duplicate", exchange)
         if not outcome(target, "throttled", exchange):
             waiting.remove(thing)
+
+    def _again(self, scenario: str, exchange: int) -> None:
+        """A throttled request is about to be sent once more: its refusal is not the last word."""
+        for (name, _), waiting in self.waiting.items():
+            for thing in waiting if name == scenario else ():
+                thing.refused = thing.refused and thing.exchange != exchange
 
     def open(self) -> list[Thing]:
         """What may still be there, the newest first."""
@@ -109,14 +119,14 @@ def replayed(folder: Path, target: Profile) -> tuple[Header, list[Thing]]:
     _replay(ledger, reading, target)
     for path in sorted(folder.glob("cleanup*.jsonl"), key=lambda path: path.stat().st_mtime):
         for event in _readable(path):
-            if isinstance(event, Fact) and event.name != "intent":
+            if isinstance(event, Fact) and event.name in {"made", "undone"}:
                 ledger.fact(event)
     return reading.header, ledger.open()
 
 
 def _replay(ledger: Ledger, events: Iterable[Event], target: Profile) -> None:
     for event in events:
-        if isinstance(event, Fact) and event.name in {"intent", "made", "undone"}:
+        if isinstance(event, Fact) and event.name in {"intent", "made", "undone", "throttled"}:
             ledger.fact(event)
         elif isinstance(event, Exchange):
             ledger.exchange(event, target)
@@ -146,10 +156,22 @@ async def clean(folder: Path, target: Profile, secrets: Mapping[str, str]) -> in
 
     Raises JournalError or OSError when the run's journal cannot be read.
     """
-    header, things = replayed(folder, target)
+    things = await cleaned(folder, target, secrets)
     if not things:
         click.echo("nothing is left behind")
         return 0
+    for thing in things:
+        click.echo(f"left: {thing} ({thing.left})" if thing.left else f"undone: {thing}")
+    left = sum(1 for thing in things if thing.left)
+    click.echo(f"{len(things) - left} undone, {left} left")
+    return left
+
+
+async def cleaned(folder: Path, target: Profile, secrets: Mapping[str, str]) -> list[Thing]:
+    """`clean` without words: what was open, each with the reason why it is `left`, "" for what is gone."""
+    header, things = replayed(folder, target)
+    if not things:
+        return []
     own = Header(__version__, header.run, datetime.now(UTC).isoformat(timespec="seconds"), header.seed, header.target,
                  header.profile, {"checks": []}, source="cleanup")
     redactor = Redactor()
@@ -160,11 +182,7 @@ async def clean(folder: Path, target: Profile, secrets: Mapping[str, str]) -> in
     finally:
         await session.close_lines()
         journal.close()
-    left = [t for t in things if t.left]
-    for thing in things:
-        click.echo(f"left: {thing} ({thing.left})" if thing.left else f"undone: {thing}")
-    click.echo(f"{len(things) - len(left)} undone, {len(left)} left; see {journal.path}")
-    return len(left)
+    return things
 
 
 async def _clean(session: Session, things: list[Thing]) -> None:
@@ -239,7 +257,7 @@ def _place(target: Profile, thing: Thing) -> tuple[str, str, str]:
 
 
 async def _search(api: Api, listing: str, by: str, things: list[Thing]) -> str:
-    """Walks the listing and gives the things that it meets their ids; why it is not the whole listing, "" when it is."""
+    """Walks the listing and gives the things that it meets their ids; why the walk did not end, "" when it did."""
     page, missing = page_of(api.target, listing), {t.key: t for t in things}
     at, put, seen = api.target.operation[things[0].operation], dict[str, str](), 0
     for number in range(1, MAX_PAGES + 1):

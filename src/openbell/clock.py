@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from openbell.events import Exchange
-from openbell.limits import http_date
+from openbell.limits import RetryAfter, http_date, retry_after
 
 STALE_S = 1.0
 
@@ -50,3 +50,16 @@ def _date(exchange: Exchange) -> float | None:
         return None
     lines = exchange.reply.lines("date")
     return http_date(lines[0]) if len(lines) == 1 else None
+
+
+def again_at(refusal: Exchange, seen: Iterable[Exchange]) -> float | None:
+    """The monotonic second until which a refusal asks for silence; a date is read by the target's own clock.
+
+    None where its Retry-After does not say, or says it by a clock that nobody knows.
+    """
+    value = retry_after(refusal.reply) if refusal.reply else None
+    if not isinstance(value, RetryAfter):
+        return None
+    if value.at is not None and (offset := offset_of(seen)):
+        return max(refusal.done, offset.latest(value.at))
+    return None if value.seconds is None else refusal.done + value.seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -67,6 +68,12 @@ def parse(data: Mapping[str, Any], source: str) -> Profile:
     if problems := list(references(profile)):
         raise ProfileError(source, problems)
     return profile
+
+
+def dumped(profile: Profile) -> dict[str, Any]:
+    """A profile as the JSON that `parse` takes, without what is left at its default."""
+    data: dict[str, Any] = json.loads(profile.model_dump_json(by_alias=True, exclude_defaults=True))
+    return data
 
 
 def _near(word: str, known: Iterable[str]) -> str:

@@ -52,3 +52,8 @@ class Permits:
         """A reply came, or will not come: the permit's second begins."""
         self._returned.append(time.monotonic())
         self._back.set()
+
+    def move(self) -> None:
+        """Makes the permits ready for another event loop, once nothing waits for them on the old one."""
+        self._turn, self._back = asyncio.Lock(), asyncio.Event()
+        self._taken = len(self._returned)

@@ -80,10 +80,18 @@ def _matches(check: Check, wanted: str) -> bool:
     return check.id.startswith(wanted[:-1]) if wanted.endswith("*") else check.id == wanted
 
 
+def permitted(target: Profile, options: Options) -> Profile:
+    """The profile with no more permissions than the command line leaves: scenarios decide by it what they may do."""
+    if options.allow is None:
+        return target
+    allow = tuple(a for a in target.target.allow if a in options.allow)
+    return target.model_copy(update={"target": target.target.model_copy(update={"allow": allow})})
+
+
 def plan_for(target: Profile, options: Options) -> Plan:
     """The plan of a run; the command line can only narrow what the profile allows."""
-    allowed = frozenset(target.target.allow)
-    allow = allowed & options.allow if options.allow is not None else allowed
+    target = permitted(target, options)
+    allow = frozenset(target.target.allow)
     rate = min(target.target.max_rate, options.max_rate or target.target.max_rate)
     return make_plan(target, select(options), options.scenarios or all_scenarios(), allow, rate)
 
@@ -102,6 +110,7 @@ async def run(target: Profile, source: str, secrets: Mapping[str, str], options:
 
     Raises OSError when files cannot be written. A cancelled run is closed and judged like any other.
     """
+    target = permitted(target, options)
     plan = plan_for(target, options)
     progress = progress or Progress()
     name, folder = (options.folder.name, options.folder) if options.folder else new_run(options.out)

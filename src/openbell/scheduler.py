@@ -14,7 +14,7 @@ from typing import Literal
 
 from openbell.api import Api
 from openbell.building import MissingValue
-from openbell.events import Fact
+from openbell.events import Event, Exchange, Fact
 from openbell.plan import Instance, Plan
 from openbell.registry import Claim, Reason
 from openbell.session import Session, Skip
@@ -42,6 +42,10 @@ class Progress:
         elif name in self.started:
             self.seconds[name] = time.monotonic() - self.started[name]
         self.on_change(name, state)
+
+    def count(self, event: Event) -> None:
+        """Counts the requests among the journal's events."""
+        self.requests += isinstance(event, Exchange)
 
 
 def conflict(a: tuple[Claim, ...], b: tuple[Claim, ...]) -> bool:

@@ -111,6 +111,26 @@ def correlation(envelope: Envelope, exchange: Exchange) -> tuple[tuple[str, ...]
     return header, body
 
 
+# Where proxies in front of an API answer by themselves, and the fields by which they give themselves away.
+EDGE_STATUSES = frozenset({403, 413, 429, 431, 499, 502, 503, 504, *range(520, 531)})
+EDGE_FIELDS = ("via", "x-cache", "cf-ray", "x-amz-cf-id", "x-served-by")
+
+
+def edge_made(target: Profile, exchange: Exchange) -> bool:
+    """Whether a proxy in front of the API seems to have made a reply: HTML, and its mark or no correlation id."""
+    reply = exchange.reply
+    if reply is None or exchange.status not in EDGE_STATUSES:
+        return False
+    trace = envelope(target, exchange).trace
+    unmarked = trace.header is not None and not reply.field(trace.header)
+    return media_type(reply) == "text/html" and (unmarked or any(reply.field(n) is not None for n in EDGE_FIELDS))
+
+
+def media_type(message: Message) -> str:
+    """The media type of a message in lower case, without its parameters; "" without one."""
+    return (message.field("content-type") or "").partition(";")[0].strip().lower()
+
+
 @lru_cache(maxsize=512)
 def _template(path: str) -> re.Pattern[str]:
     parts = re.split(r"\{[^}]*\}", path)

@@ -1,0 +1,120 @@
+"""Credentials judged wrongly (AUT-001, AUT-002, AUT-012, CRD-001)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from openbell.reference_server import tokens
+from openbell.reference_server.behaviour import Behaviour
+from openbell.reference_server.defects import defect
+from openbell.reference_server.replies import on_reply, with_fields
+from openbell.reference_server.tokens import Grant, query_names
+from openbell.reference_server.values import Reply, Scope, header
+
+SHORTEST = 8
+TOKEN_LENGTH = 43
+REMEMBERED = 10_000
+
+
+@defect("challenge-missing", catches={"AUT-001": "challenge-missing"})
+def challenge_missing(behaviour: Behaviour) -> Behaviour:
+    """A 401 does not say how to authenticate."""
+    return replace(behaviour, challenge=lambda problem: None)
+
+
+@defect("unprotected-balances", catches={"AUT-001": "unprotected"})
+def unprotected(behaviour: Behaviour) -> Behaviour:
+    """The balances were forgotten: whoever brings no token reads them."""
+    return replace(behaviour, unprotected=frozenset({"read_balances"}))
+
+
+def newest(grants: Mapping[str, Grant]) -> Grant | None:
+    return next(reversed(grants.values()), None) if isinstance(grants, dict) else None
+
+
+@defect("any-token", catches={"AUT-002": "bad-token-accepted"})
+def any_token(behaviour: Behaviour) -> Behaviour:
+    """Any token of the right length is taken for a valid one."""
+
+    def find(token: str, grants: Mapping[str, Grant]) -> Grant | None:
+        return grants.get(token) or (newest(grants) if len(token) == TOKEN_LENGTH else None)
+
+    return replace(behaviour, find_grant=find)
+
+
+@defect("token-prefix", catches={"AUT-002": "bad-token-accepted"})
+def token_prefix(behaviour: Behaviour) -> Behaviour:
+    """The beginning of a token is enough."""
+
+    def find(token: str, grants: Mapping[str, Grant]) -> Grant | None:
+        found = (grant for issued, grant in grants.items() if len(token) >= SHORTEST and issued.startswith(token))
+        return grants.get(token) or next(found, None)
+
+    return replace(behaviour, find_grant=find)
+
+
+@defect("malformed-token-crashes", catches={"AUT-002": "server-error"})
+def malformed_token_crashes(behaviour: Behaviour) -> Behaviour:
+    """A token that is not like one of ours is a 500."""
+
+    def find(token: str, grants: Mapping[str, Grant]) -> Grant | None:
+        if len(token) != TOKEN_LENGTH:
+            raise RuntimeError("the token has another length")
+        return grants.get(token)
+
+    return replace(behaviour, find_grant=find)
+
+
+@defect("query-token", catches={"AUT-012": "query-token-accepted"})
+def query_token(behaviour: Behaviour) -> Behaviour:
+    """The token may be sent in the URL."""
+
+    def read(scope: Scope) -> str:
+        if header(scope, b"authorization") is None and (found := query_names(scope).get("access_token")):
+            return found[0]
+        return tokens.read_credential(scope)
+
+    return replace(behaviour, read_credential=read)
+
+
+@defect("token-in-link", catches={"AUT-012": "secret-in-reply"})
+def token_in_link(behaviour: Behaviour) -> Behaviour:
+    """A reply links to itself with the token in the URL."""
+
+    def change(scope: Scope, reply: Reply) -> Reply:
+        token = (header(scope, b"authorization") or "").removeprefix("Bearer ")
+        if reply.status != 200 or scope["method"] != "GET" or not token:
+            return reply
+        return with_fields(reply, (("link", f'<{scope["path"]}?access_token={token}>; rel="self"'),))
+
+    return replace(behaviour, wrappers=(*behaviour.wrappers, on_reply(change)))
+
+
+@defect("token-never-expires", catches={"CRD-001": "outlives-expiry"})
+def never_expires(behaviour: Behaviour) -> Behaviour:
+    """A token is good for ever."""
+    return replace(behaviour, expired=lambda grant, now, scope: False)
+
+
+@defect("token-cached-per-connection", catches={"CRD-001": "kept-alive-outlives"})
+def cached_per_connection(behaviour: Behaviour) -> Behaviour:
+    """A token is judged once on each connection, and then good for as long as that lives."""
+    seen: dict[tuple[object, Grant], None] = {}
+
+    def expired(grant: Grant, now: float, scope: Scope) -> bool:
+        place = (tuple(scope["client"] or ()), grant)
+        if place in seen:
+            return False
+        if now >= grant.expires:
+            return True
+        while len(seen) >= REMEMBERED:
+            del seen[next(iter(seen))]
+        seen[place] = None
+        return False
+
+    return replace(behaviour, expired=expired)
+
+
+@defect("token-expires-early", catches={"CRD-001": "refused-early"})
+def expires_early(behaviour: Behaviour) -> Behaviour:
+    """A token is refused after half of the time that was promised."""
+    return replace(behaviour, expired=lambda grant, now, scope: now >= (grant.issued + grant.expires) / 2)

@@ -1,0 +1,56 @@
+"""What a server is started with, and the clients that it knows."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Quota:
+    """One token bucket: its name in the limit fields, its capacity, and tokens that come back per second."""
+
+    name: str
+    capacity: int
+    refill: float
+
+    @property
+    def window(self) -> int:
+        """Seconds in which an empty bucket fills."""
+        return max(1, round(self.capacity / self.refill))
+
+
+@dataclass(frozen=True)
+class Client:
+    """One OAuth client: the account that it sees, whether it may write, its two quotas."""
+
+    name: str
+    account: str
+    writes: bool
+    read_quota: Quota = Quota("reads", 2000, 1000)
+    write_quota: Quota = Quota("writes", 2000, 1000)
+
+
+CLIENTS: dict[str, Client] = {
+    client.name: client
+    for client in (
+        Client("full", "acct-full", writes=True),
+        Client("read_only", "acct-full", writes=False),
+        Client("tenant", "acct-other", writes=True),
+        Client("sacrificial_limits", "acct-limits", True, Quota("reads", 20, 10), Quota("writes", 10, 5)),
+        Client("sacrificial_expiry", "acct-expiry", writes=True),
+        Client("sacrificial_pages", "acct-pages", writes=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """secret: shared by all clients. token_lifetime_s: seconds. database: a file, or None for a temporary one.
+
+    log: a file that gets one JSON line per request, or None. seed: of the seeded data.
+    """
+
+    secret: str = field(repr=False)
+    token_lifetime_s: float = 4.0
+    database: Path | None = None
+    log: Path | None = None
+    seed: int = 1

@@ -1,0 +1,87 @@
+"""Words that all reports share, and the one door through which a target's text comes into them.
+
+What a target sent may hold control characters, lone surrogates and marks that turn the reading direction; any of them
+can break a document or deceive its reader. They become visible here, and everything is cut.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+from openbell.results import Result, Results, Verdict
+
+CUT = " … (cut)"
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff]")
+
+WORDS: Mapping[bool | None, str] = {True: "conforms", False: "does not conform", None: "not decided"}
+SIGNS: Mapping[Verdict, str] = {
+    "pass": "✓", "fail": "✗", "warn": "!", "info": "i", "not-applicable": "–", "inconclusive": "?", "accepted": "≈",
+    "error": "‼"}
+WORST: tuple[Verdict, ...] = ("fail", "error", "inconclusive", "warn", "accepted", "info", "not-applicable", "pass")
+
+
+def visible(text: object, limit: int = 2000) -> str:
+    """Text fit for any document: unseen characters as `\\u202e`, at most `limit` characters and a note of the cut."""
+    whole = str(text)
+    shown = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", whole[:limit].replace("\r\n", "\n"))
+    shown = shown.replace("\r", "\\r")
+    return shown + CUT if len(whole) > limit else shown
+
+
+def line(text: object, limit: int = 300) -> str:
+    """The same on one line."""
+    return " ".join(visible(text, limit).split())
+
+
+def verdict_word(results: Results) -> str:
+    """`conforms`, `does not conform` or `not decided`."""
+    return WORDS[results.conforms]
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """The counts that are not zero, worst first: `2 fail, 31 pass`."""
+    return ", ".join(f"{counts[v]} {v}" for v in WORST if counts.get(v)) or "nothing judged"
+
+
+def rules(result: Result) -> tuple[str, ...]:
+    """The rules that a result broke; the reason of an undecided one."""
+    found = tuple(sorted({f.rule for f in result.findings}))
+    return found or ((result.reason,) if result.reason else ())
+
+
+def blocking(results: Results) -> tuple[Result, ...]:
+    """The results that an entry of accepted.toml would have to cover before the run conforms."""
+    return tuple(r for r in results.results
+                 if r.verdict == "fail" or (r.verdict == "inconclusive" and r.level == "MUST"))
+
+
+def accepted_block(found: Iterable[Result]) -> str:
+    """Entries for accepted.toml, ready to paste and to complete."""
+    return "\n".join(_entry(r) for r in found)
+
+
+def _entry(result: Result) -> str:
+    return "\n".join((
+        "[[accepted]]",
+        f"check = {toml(result.check)}",
+        f"subject = {toml(result.subject)}",
+        f"rules = [{', '.join(map(toml, rules(result)))}]",
+        '# owner = ""             who answers for it',
+        '# reason = ""            why it may stay so',
+        '# ticket = ""            where it is followed up',
+        "# expires = 2027-01-31   the last day on which the entry holds",
+        ""))
+
+
+def toml(text: str) -> str:
+    """A TOML basic string."""
+    return json.dumps(visible(text, 500), ensure_ascii=False)
+
+
+def seconds(value: float) -> str:
+    """Seconds for people: `12.3 s`."""
+    return f"{value:.1f} s"
