@@ -155,7 +155,7 @@ def _readable(page: Page, exchanges: tuple[Exchange, ...]) -> Iterator[Observati
        remedy="Read the size once, in one place: absent means the default, above the maximum means the maximum or 400, "
               "and anything but a whole number from 1 is 400.")
 def page_size_limits(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
-    """No page holds more than the maximum, whatever size was asked for; the default is bounded; a negative is refused."""
+    """No page holds more than the maximum, whatever was asked for; the default is bounded; a negative is refused."""
     page = page_of(target, subject.name)
     controls = tuple(recording.exchanges("size:control"))
     for name in sizes(page):

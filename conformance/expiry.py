@@ -18,6 +18,7 @@ from openbell.target import Subject, outcome
 
 ROUNDING_S = 1.0
 TWICE = 2
+NEAR_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,17 @@ def _life(recording: Recording) -> Life | None:
                 "RFC 6750 3.1: an expired token gets 401 with invalid_token"),
        remedy="Compare the token's end with the clock on every request, never once per connection or session; bound "
               "what a gateway remembers of a token by the token's own end.")
-def token_ends(recording: Recording, target: Profile, _subject: Subject) -> Iterator[Observation]:
+def token_ends(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
     """Accepted until just before the announced end, refused once end and leeway are over, on both connections."""
     life = _life(recording)
     controls = (*life.probes[:1], *recording.exchanges("control")) if life else ()
-    if life is None or len(controls) < TWICE or not all(outcome(target, "ok", e) for e in controls):
+    if life is None or len(controls) < TWICE or not all(_ok(target, e) for e in controls):
         yield undecided("control_failed", "a new token was not accepted at the start or at the end", *controls)
         return
-    yield from _early(life, target)
+    if open_to_all := [e for e in recording.exchanges("anonymous") if _ok(target, e)]:
+        yield undecided("precondition", "the operation answers without a token as well", *open_to_all)
+        return
+    yield from _early(life, target, alone=bool(target.credential[subject.name].sacrificial))
     yield from _outlived(life, target)
     yield from _kept_outlived(life, target)
     yield from _refused(life, target)
@@ -75,19 +79,19 @@ def _no(target: Profile, exchange: Exchange) -> bool:
     return outcome(target, "expired", exchange) or exchange.status == 401
 
 
-def _early(life: Life, target: Profile) -> Iterator[Observation]:
+def _early(life: Life, target: Profile, *, alone: bool) -> Iterator[Observation]:
     """What finished before the last seconds of the token's life is accepted; the last such probe decides."""
     probes = [e for e in life.probes if e.done < life.must_work_until]
-    early = [e for e in probes if _no(target, e)]
-    for probe in early[:1]:
-        yield broken("refused-early", f"a token of {life.lifetime_s:g} s works until "
-                     f"{margin(life.lifetime_s):g} s before its end", f"status {probe.status} "
-                     f"{life.end - probe.done:.1f} s before its end", probe)
-    last = probes[-1:]
-    if not early and last and _ok(target, last[0]) and last[0].sent > life.end - life.lifetime_s * 0.6:
+    early, last = next((e for e in probes if _no(target, e)), None), probes[-1:]
+    if early and not alone:
+        yield undecided("precondition", "a newer token of the same principal may have ended this one", early)
+    elif early:
+        yield broken("refused-early", f"a token of {life.lifetime_s:g} s works until {margin(life.lifetime_s):g} s "
+                     "before its end", f"status {early.status} {life.end - early.done:.1f} s before its end", early)
+    elif last and _ok(target, last[0]) and last[0].sent > life.must_work_until - NEAR_S:
         yield holds(*last)
-    elif not early:
-        yield undecided("noisy", "no probe was answered by a success just before the token's last seconds", *last)
+    else:
+        yield undecided("noisy", "no success was seen just before the token's last seconds", *last)
 
 
 def _outlived(life: Life, target: Profile) -> Iterator[Observation]:

@@ -94,7 +94,7 @@ def cursor_row_gone(recording: Recording, target: Profile, subject: Subject) -> 
     every = tuple(walks(recording, target, subject))
     for walk in (w for w in every if w.script != REFERENCE):
         gone = [w for w in during(walk, history) if w.kind == "leave" and w.outcome == "ok"]
-        if not gone or len(walk.pages) < 3:
+        if not gone or gone[-1].ends > walk.pages[-1].exchange.sent:
             yield undecided("vacuous", f"no row left during the walk {walk.script}", *walk.exchanges())
             continue
         seen = witnessed(walk, every)
@@ -102,14 +102,16 @@ def cursor_row_gone(recording: Recording, target: Profile, subject: Subject) -> 
 
 
 def _after_gone(walk: Walk, target: Profile, gone: list[Write], stable: set[str]) -> Observation:
-    page, earlier = walk.pages[2], {r.id for p in walk.pages[:2] for r in p.rows}
-    events = (walk.pages[1].exchange, *(w.exchange for w in gone), page.exchange)
+    at = next(i for i, p in enumerate(walk.pages) if p.exchange.sent >= gone[-1].ends)
+    page, earlier = walk.pages[at], {r.id for p in walk.pages[:at] for r in p.rows}
+    again = {r.id for p in walk.pages[at:] for r in p.rows} & earlier & stable
+    events = (walk.pages[at - 1].exchange, *(w.exchange for w in gone), page.exchange)
     expected = "the page after the row that left, by a 2xx"
     if walk.ended == "restart" or page.exchange.status is None or outcome(target, "throttled", page.exchange):
         return undecided("no_reply", "the target asked to start again or to wait, or did not answer", *events)
     if not outcome(target, "ok", page.exchange):
         return broken("cursor-row-error", expected, f"status {page.exchange.status}", *events)
-    if {r.id for r in page.rows} & earlier & stable:
+    if again:
         return broken("cursor-row-restart", expected, "rows that were served before: the walk started over", *events)
     if stopped := _stopped(walk):
         return stopped

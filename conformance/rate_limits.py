@@ -208,8 +208,8 @@ def _too_short(refusal: Exchange, probe: Exchange) -> Observation:
 
 def _not_waited(recording: Recording) -> Iterator[Observation]:
     for fact in recording.facts("too_long"):
-        yield undecided("budget", f"Retry-After asks for {fact.data['seconds']:g} s; at most {MOST_WAIT_S:g} s are "
-                        "waited for", fact)
+        whose = "Retry-After asks for" if fact.data["asked"] else "without a usable Retry-After, the policy refills in"
+        yield undecided("budget", f"{whose} {fact.data['seconds']:g} s; at most {MOST_WAIT_S:g} s are waited for", fact)
 
 
 # --- RL-003
@@ -271,9 +271,9 @@ def _constant(samples: Sequence[Exchange]) -> bool:
 
 
 def _left(burst: Burst) -> float | None:
-    """The smallest share that any quota says is left at the refusal; None when it says nothing."""
+    """The smallest share that any quota says is left at the refusal, where 1 is as good as 0; None when none says."""
     found = _usable(burst.refusal) if burst.refusal else []
-    return min(((q.remaining or 0) / q.limit for q in found if q.limit), default=None)
+    return min(((q.remaining or 0) / q.limit if q.remaining != 1 else 0 for q in found if q.limit), default=None)
 
 
 def _announced(refusal: Exchange | None) -> bool:

@@ -6,7 +6,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Literal
 
 import uvicorn
@@ -113,24 +113,33 @@ async def stdin_ended() -> None:
         pass
 
 
-async def asked_to_end(*, stdin_ends: bool) -> None:
-    """Returns on SIGTERM or SIGINT, and at the end of standard input where that is asked for."""
-    loop = asyncio.get_running_loop()
-    signalled = asyncio.Event()
+async def ended() -> Literal[True]:
+    """`stdin_ended`, as a wait beside the signals'."""
+    await stdin_ended()
+    return True
+
+
+@contextlib.contextmanager
+def end_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set, instead of ending the process."""
+    loop, signalled = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
+    try:
+        yield signalled
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def asked_to_end(signalled: asyncio.Event, *, stdin_ends: bool) -> None:
+    """Returns when the event is set, and at the end of standard input where that is asked for."""
     tasks = [asyncio.create_task(signalled.wait())]
     if stdin_ends:
         tasks.append(asyncio.create_task(ended()))
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
-
-
-async def ended() -> Literal[True]:
-    """`stdin_ended`, as a wait beside the signals'."""
-    await stdin_ended()
-    return True
 
 
 def say_ready(ready: str | Mapping[str, str]) -> None:
@@ -143,9 +152,10 @@ async def serve_until_asked(
     apps: Mapping[str, AsgiApp], host: str, port: int, *, stdin_ends: bool, hosted: Mapping[str, Hosted] | None = None
 ) -> None:
     """Serves until asked to end; says what is ready: one URL for one nameless server, else one by each name."""
-    async with serving(apps, host, port, hosted) as urls:
-        say_ready(urls.get("", urls))
-        await asked_to_end(stdin_ends=stdin_ends)
+    with end_signals() as signalled:
+        async with serving(apps, host, port, hosted) as urls:
+            say_ready(urls.get("", urls))
+            await asked_to_end(signalled, stdin_ends=stdin_ends)
 
 
 def serve(host: str, port: int, app: AsgiApp, *, stdin_ends: bool = False) -> None:

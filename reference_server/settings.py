@@ -35,7 +35,7 @@ CLIENTS: dict[str, Client] = {
         Client("full", "acct-full", writes=True),
         Client("read_only", "acct-full", writes=False),
         Client("tenant", "acct-other", writes=True),
-        Client("sacrificial_limits", "acct-limits", True, Quota("reads", 20, 10), Quota("writes", 10, 5)),
+        Client("sacrificial_limits", "acct-limits", True, Quota("reads", 20, 4), Quota("writes", 10, 2)),
         Client("sacrificial_expiry", "acct-expiry", writes=True),
         Client("sacrificial_pages", "acct-pages", writes=True),
     )

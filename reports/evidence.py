@@ -46,7 +46,7 @@ def shown(exchange: Exchange) -> Shown:
     """The exchange, bounded."""
     return Shown(
         exchange.n, line(exchange.label, 100), line(exchange.scenario, 100), line(exchange.principal or "", 60),
-        line(exchange.method, 40), line(exchange.url, 1500), line(_path(exchange.url), 300),
+        line(exchange.method, 40), line(exchange.url, 1500), line(_path(exchange.url), 160),
         exchange.status, line(exchange.no_reply or ""),
         exchange.done - exchange.sent, _part(exchange.request), _part(exchange.reply) if exchange.reply else None)
 

@@ -54,6 +54,7 @@ class Area:
     """One area: the cards first, then the results that need a line only."""
 
     name: str
+    title: str
     counts: tuple[tuple[Verdict, int], ...]
     cards: tuple[Card, ...]
     lines: tuple[Result, ...]
@@ -69,7 +70,7 @@ def html(material: Material) -> bytes:
     page = _template().render(
         m=material, results=results, areas=areas, word=verdict_word(results), counts=_counts(results.results),
         signs=SIGNS, listed=sorted((c for a in areas for c in a.cards), key=lambda c: WORST.index(c.result.verdict)),
-        reason=_reason(results), block=accepted_block(blocking(results)))
+        reason=_reason(results), block=accepted_block(found) if (found := blocking(results)) else "")
     return page.encode("utf-8", "replace")
 
 
@@ -102,8 +103,13 @@ def _areas(material: Material) -> Iterator[Area]:
     for name, members in found.items():
         if members:
             cards = tuple(_card(material, i, r, requirements) for i, r in members if r.verdict not in PLAIN)
-            yield Area(name, _counts(tuple(r for _, r in members)), cards,
+            yield Area(name, _title(name), _counts(tuple(r for _, r in members)), cards,
                        tuple(r for _, r in members if r.verdict in PLAIN))
+
+
+def _title(area: str) -> str:
+    words = area.replace("-", " ")
+    return words.replace("http", "HTTP") if words.startswith("http") else words.capitalize()
 
 
 def _card(material: Material, i: int, result: Result, requirements: Mapping[str, str]) -> Card:

@@ -22,6 +22,7 @@ from openbell.reports.words import line
 from openbell.results import Finding
 from openbell.target import item_id, items, page_of
 
+SKIP = "cursor-row-skip"
 DRAWN = ("PAG-002", "PAG-003", "PAG-006")
 MOST_PAGES = 80
 MOST_ROWS = 500
@@ -101,13 +102,16 @@ def traced(check: str, subject: str, finding: Finding, facts: Sequence[Fact], wr
               if numbers[0] < f.data["exchange"] <= numbers[-1] or f.data["item"] == item
               or f.data["exchange"] in finding.events}
     collection = operation.collection
-    return Traced(_KINDS[check], item, str(walk.data["script"]), str(walk.data["ended"]),
+    kind: Kind = "lost" if finding.rule == SKIP else _KINDS[check]
+    return Traced(kind, item, str(walk.data["script"]), str(walk.data["ended"]),
                   page_of(target, listing), collection.sort if collection else (),
                   dict.fromkeys(numbers[:MOST_PAGES]), dict(sorted(wanted.items())[:MOST_WRITES]))
 
 
 def _item(finding: Finding, writes: Iterable[Fact]) -> str:
-    """The item that a finding is about: the first word of what was expected; else the one that left."""
+    """The item that a finding is about: what it says should be served, or was not; else the one that left."""
+    if finding.rule == SKIP:
+        return finding.actual.rpartition("such as ")[2]
     left = next((str(f.data["item"]) for f in writes
                  if f.data["exchange"] in finding.events and f.data["kind"] == "leave"), "")
     word = finding.expected.partition(" is served")[0] if " is served" in finding.expected else ""
@@ -198,7 +202,7 @@ def _turn(walk: Traced, pages: Sequence[Served], order: dict[Spot, int], place: 
 WIDTH, LEFT, PLOT, TOP = 960, 104, 560, 34
 RIGHT = LEFT + PLOT + 16
 TALL, LOW, LINE, TICK = 24.0, 7.0, 17.0, 4.0
-SIGN = {"insert": ("+", "inserted"), "leave": ("−", "left the listing"), "move": ("→", "moved")}
+SIGN = {"insert": ("+", "inserted"), "leave": ("−", "left"), "move": ("→", "moved")}
 TOLD = {"lost": "served on no page", "repeated": "served again"}
 
 
@@ -361,7 +365,13 @@ def _in_words(d: Drawing, i: int) -> str:
         return ""
     more = f", and {len(marks) - 1} more" if len(marks) > 1 else ""
     sign, word = SIGN.get(marks[0].kind, ("•", marks[0].kind))
-    return f"{sign} {line(marks[0].spot[0], 20)} {word}{more}"
+    return f"{sign} {short(marks[0].spot[0])} {word}{more}"
+
+
+def short(item: str) -> str:
+    """An item's id in little room: its beginning and its end."""
+    shown = line(item, 200)
+    return shown if len(shown) <= 17 else f"{shown[:10]}…{shown[-5:]}"
 
 
 def _trace(d: Drawing, rows: _Rows) -> Markup:
@@ -391,4 +401,4 @@ def _verdict(d: Drawing, rows: _Rows) -> Markup:
 def _told(d: Drawing) -> str:
     if d.walk.kind == "gone":
         return f"page {d.turn + 1} answered {d.pages[d.turn].status or 'nothing'}"
-    return f"{line(d.walk.item or 'a row', 22)} {TOLD[d.walk.kind]}"
+    return f"{short(d.walk.item or 'a row')} {TOLD[d.walk.kind]}"

@@ -60,8 +60,11 @@ def blocking(results: Results) -> tuple[Result, ...]:
 
 
 def accepted_block(found: Iterable[Result]) -> str:
-    """Entries for accepted.toml, ready to paste and to complete."""
-    return "\n".join(_entry(r) for r in found)
+    """Entries for accepted.toml, ready to paste; what a person must add stands there as comments."""
+    return "\n".join([_EXPLAINED, *(_entry(r) for r in found)])
+
+
+_EXPLAINED = "# owner answers for it, reason says why it may stay, ticket follows it up, expires is its last day\n"
 
 
 def _entry(result: Result) -> str:
@@ -70,10 +73,10 @@ def _entry(result: Result) -> str:
         f"check = {toml(result.check)}",
         f"subject = {toml(result.subject)}",
         f"rules = [{', '.join(map(toml, rules(result)))}]",
-        '# owner = ""             who answers for it',
-        '# reason = ""            why it may stay so',
-        '# ticket = ""            where it is followed up',
-        "# expires = 2027-01-31   the last day on which the entry holds",
+        '# owner = ""',
+        '# reason = ""',
+        '# ticket = ""',
+        "# expires = 2027-01-31",
         ""))
 
 

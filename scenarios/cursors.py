@@ -7,7 +7,6 @@ some targets let one be used only once.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import string
 from collections.abc import Callable
@@ -42,15 +41,15 @@ def handle(page: Page, following: str) -> tuple[str, str] | None:
         pairs = parse_qsl(urlsplit(following).query, keep_blank_values=True, max_num_fields=100)
     except ValueError:
         return None
-    return max(pairs, key=lambda pair: (pair[0] == page.put, len(pair[1])), default=None)
+    return max((p for p in pairs if p[1]), key=lambda pair: (pair[0] == page.put, len(pair[1])), default=None)
 
 
 def unsealed(cursor: str) -> str | None:
     """The printable text inside base64, of either alphabet; None where there is none."""
+    bare = cursor.translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
-        plain = base64.b64decode(cursor.translate(str.maketrans("-_", "+/")).rstrip("=") + "=" * (-len(cursor.rstrip("=")) % 4),
-                                 validate=True).decode()
-    except (binascii.Error, ValueError):
+        plain = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode()
+    except ValueError:
         return None
     return plain if plain.isprintable() and plain else None
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from openbell.api import Api, Reply
+from openbell.building import Alter
 from openbell.profile import Profile, Step
 from openbell.registry import Claim, Cost, own, scenario, share
 from openbell.session import Skip, Token, principal, sacrificial
@@ -45,6 +46,11 @@ def watched(target: Profile, subject: Subject) -> bool:
     return subject.name == expiring(target)
 
 
+def _needs(target: Profile, _subject: Subject) -> str | None:
+    control = target.operation[str(target.target.control)]
+    return f"{target.target.control} is public: it says nothing about tokens" if control.public else None
+
+
 def _claims(target: Profile, subject: Subject) -> tuple[Claim, ...]:
     resource = f"principal:{subject.name}"
     return (own(resource) if target.credential[subject.name].sacrificial else share(resource),)
@@ -55,7 +61,7 @@ def _cost(target: Profile, subject: Subject) -> Cost:
     if step is None:
         return Cost()
     whole = step.lifetime_s + step.leeway_s + 2
-    return Cost(reads=8 + WARM + 2 * POLLS, waits_s=whole if step.lifetime_s <= MOST_S else 0.0,
+    return Cost(reads=9 + WARM + 2 * POLLS, waits_s=whole if step.lifetime_s <= MOST_S else 0.0,
                 budget_s=MOST_S + step.leeway_s + 2)
 
 
@@ -82,7 +88,7 @@ class _Life:
                                    patient=False)
 
 
-@scenario(per="principal", where=watched, claims=_claims, cost=_cost)
+@scenario(per="principal", where=watched, claims=_claims, needs=_needs, cost=_cost)
 async def token_expiry(api: Api, target: Profile, subject: Subject) -> None:
     """Uses one token until it ends, and on, until both kinds of connection refuse it or its leeway is over."""
     step = oauth_step(target, subject.name)
@@ -96,6 +102,7 @@ async def token_expiry(api: Api, target: Profile, subject: Subject) -> None:
     await _before(life)
     await _after(life)
     await api.call(life.operation, by=life.by, label="control:new", token=await api.mint(life.by), patient=False)
+    await api.call(life.operation, by=life.by, label="anonymous", alter=Alter(anonymous=True), patient=False)
 
 
 def _affordable(token: Token, step: Step) -> None:

@@ -112,10 +112,9 @@ def refuses(reply: Reply) -> bool:
 async def _silence(driver: _Driver, refusal: Exchange) -> bool:
     """Stays silent as asked for, else for as long as the documented policy needs; False when that is too long."""
     asked = again_at(refusal, driver.seen)
-    if asked is None:
-        asked = refusal.done + (wait_of(refusal) or refill_s(driver.limit))
-    if asked - refusal.done > MOST_WAIT_S:
-        driver.api.note("too_long", exchange=refusal.n, seconds=round(asked - refusal.done, 3))
+    until = refusal.done + (wait_of(refusal) or refill_s(driver.limit)) if asked is None else asked
+    if until - refusal.done > MOST_WAIT_S:
+        driver.api.note("too_long", exchange=refusal.n, seconds=round(until - refusal.done, 3), asked=asked is not None)
         return False
-    await driver.api.until(asked + EXTRA_S, "the limit asked for silence")
+    await driver.api.until(until + EXTRA_S, "the limit asked for silence")
     return True

@@ -1,7 +1,7 @@
 """Shared by all tests."""
 
 import pytest
-from stand_in import Running
+from stand_in import SECRET, Running
 
 pytest_plugins = ["pytester"]
 
@@ -9,7 +9,6 @@ pytest_plugins = ["pytester"]
 @pytest.fixture
 def stand_in(monkeypatch):
     """A small target that answers, with its secret in the environment."""
-    from stand_in import SECRET
     monkeypatch.setenv("STAND_IN_SECRET", SECRET)
     with Running() as server:
         yield server

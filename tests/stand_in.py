@@ -107,7 +107,7 @@ class StandIn:
         self.requests.append((request.method, request.path))
         try:
             reply = await self._routed(request)
-        except (ValueError, ArithmeticError, LookupError, TypeError):
+        except (ValueError, ArithmeticError, LookupError, TypeError, RecursionError):
             reply = self._error(400, "invalid")
         if self.traced:
             reply.headers.setdefault("X-Trace", str(uuid.uuid4()))

@@ -26,7 +26,7 @@ async def child(module: str, arguments: Sequence[str], environment: Mapping[str,
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **environment}, start_new_session=True)
+        stderr=asyncio.subprocess.DEVNULL, env={**os.environ, **environment}, start_new_session=True)
     try:
         yield await _first_line(process, module)
     finally:

@@ -11,8 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any
 
@@ -24,17 +23,21 @@ MOST_S = 1e12
 _DIGITS = re.compile("[0-9]+")
 _COUNT = re.compile("[0-9]{1,15}")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) "
-                   r"[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DATE = re.compile(rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{{2}}) ({'|'.join(_MONTHS)}) ([0-9]{{4}}) "
+                   r"([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
 
 
 def http_date(value: str) -> float | None:
     """Epoch seconds of an IMF-fixdate; None for any other spelling."""
-    if not _DATE.fullmatch(value):
+    parts = _DATE.fullmatch(value)
+    if parts is None:
         return None
+    day, month, year, hour, minute, second = parts.groups()
+    date = int(year), _MONTHS.index(month) + 1, int(day)
     try:
-        return parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError):
+        return datetime(*date, int(hour), int(minute), int(second), tzinfo=UTC).timestamp()
+    except ValueError:
         return None
 
 

@@ -1,4 +1,4 @@
-"""`openbell check --probe`: one authenticated read per operation, to see whether the profile's locators find anything."""
+"""`openbell check --probe`: one read per operation, to see whether the profile's locators find anything."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from openbell import __version__
 from openbell.api import Api, Reply
@@ -22,11 +18,8 @@ from openbell.profile import SAFE, Profile
 from openbell.redact import Redactor
 from openbell.registry import Cost
 from openbell.reports.words import line
-from openbell.results import NOT_DECIDED, OK
 from openbell.session import Session, Skip, principal
 from openbell.target import correlation, envelope, items, page_of
-
-REQUESTS_EACH = 1
 
 
 @dataclass(frozen=True)
@@ -37,6 +30,16 @@ class Probed:
     reply: Reply | None
     why: str = ""
 
+    @property
+    def status(self) -> int | None:
+        """The status; None when nothing answered."""
+        return self.reply.status if self.reply else None
+
+    @property
+    def silence(self) -> str:
+        """Why nothing answered."""
+        return self.reply.exchange.no_reply or "" if self.reply else self.why
+
 
 def probed_operations(target: Profile) -> tuple[str, ...]:
     """The operations that only read, by the profile."""
@@ -44,15 +47,10 @@ def probed_operations(target: Profile) -> tuple[str, ...]:
                  if op.role in {"read", "list"} and op.method in SAFE and not op.writes)
 
 
-async def probe(target: Profile, secrets: Mapping[str, str]) -> int:
-    """Sends one read per operation with its default values and shows which locators matched.
-
-    Returns 0, or 2 when nothing answered. The journal is temporary.
-    """
+async def probed(target: Profile, secrets: Mapping[str, str]) -> list[Probed]:
+    """Sends one read per operation with its default values; the journal is temporary."""
     with tempfile.TemporaryDirectory() as folder:
-        found = await _asked(target, secrets, Path(folder) / "events.jsonl")
-    _show(target, found)
-    return OK if any(p.reply and p.reply.status is not None for p in found) else NOT_DECIDED
+        return await _asked(target, secrets, Path(folder) / "events.jsonl")
 
 
 async def _asked(target: Profile, secrets: Mapping[str, str], path: Path) -> list[Probed]:
@@ -61,7 +59,7 @@ async def _asked(target: Profile, secrets: Mapping[str, str], path: Path) -> lis
     journal = Journal(path, Header(__version__, "probe", "", 0, "", profile), redactor.gate)
     session = Session(target, secrets, journal, redactor, target.target.max_rate)
     names = probed_operations(target)
-    api = Api(session, "(probe)", Cost(reads=len(names) * REQUESTS_EACH))
+    api = Api(session, "(probe)", Cost(reads=len(names)))
     try:
         return [await _ask(api, name) for name in names]
     finally:
@@ -77,28 +75,10 @@ async def _ask(api: Api, name: str) -> Probed:
         return Probed(name, None, str(skip))
 
 
-def _show(target: Profile, found: list[Probed]) -> None:
-    rows = Table(box=None, padding=(0, 2, 0, 0), header_style="bright_black")
-    for column in ("operation", "status", "locators"):
-        rows.add_column(column, overflow="fold")
-    for probed in found:
-        status = probed.reply.status if probed.reply else None
-        rows.add_row(Text(probed.name), Text(str(status or "–"), "green" if status and status < 400 else "yellow"),
-                     _matches(target, probed))
-    out = Console(highlight=False, markup=False, emoji=False)
-    out.print(rows)
-    answered = sum(1 for p in found if p.reply and p.reply.status is not None)
-    out.print(Text(f"\n{answered} of {len(found)} operations answered", "bold"))
-
-
-def _matches(target: Profile, probed: Probed) -> Text:
-    if probed.reply is None or probed.reply.exchange.reply is None:
-        return Text(line(probed.why or (probed.reply and probed.reply.exchange.no_reply) or ""), "yellow")
-    found = Text()
-    for name, said in _locators(target, probed.name, probed.reply, probed.reply.exchange.reply):
-        found.append(f"{'✓' if said else '✗'} {name}{f' {said}' if said and said != 'yes' else ''}   ",
-                     "green" if said else "red")
-    return found
+def locators(target: Profile, probed: Probed) -> Iterator[tuple[str, str]]:
+    """Each locator that should match what came, and what it found: "" for nothing. Empty without a reply."""
+    if probed.reply and probed.reply.exchange.reply:
+        yield from _locators(target, probed.name, probed.reply, probed.reply.exchange.reply)
 
 
 def _locators(target: Profile, name: str, reply: Reply, message: Message) -> Iterator[tuple[str, str]]:
@@ -112,7 +92,7 @@ def _locators(target: Profile, name: str, reply: Reply, message: Message) -> Ite
         yield "code", "yes" if any(pointer(body, at) is not ABSENT for at in shape.code) else ""
         yield "message", "yes" if any(pointer(body, at) is not ABSENT for at in shape.message) else ""
         if shape.trace.body and not shape.trace.header_only:
-            yield "correlation in the body", "yes" if inside else ""
+            yield "correlation in body", "yes" if inside else ""
     elif target.operation[name].page:
         yield from _page(target, name, reply, body)
 

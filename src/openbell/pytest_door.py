@@ -107,6 +107,12 @@ class Door:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Ends a run that nobody waits for any more; a stale accepted entry fails the session."""
+        ended_early = session.shouldfail or session.shouldstop or session.exitstatus == pytest.ExitCode.INTERRUPTED
+        try:
+            if not ended_early:
+                self.engine.wait()
+        except KeyboardInterrupt:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
         self.engine.stop()
         if self.hands:
             self.hands.close()

@@ -7,6 +7,7 @@ scenarios have ended. The final results are those that the run writes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,12 +45,12 @@ class Engine:
     setup: Setup
     changed: threading.Condition = field(default_factory=threading.Condition)
     fold: Fold | None = None
-    permits: Permits | None = None
     run: Run | None = None
     failure: str = ""
     ended: bool = False
     left: int = 0
     _stopping: bool = False
+    _session: Session | None = None
     _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _task: asyncio.Task[Run] | None = None
@@ -64,10 +65,17 @@ class Engine:
         """The results of the whole run, once it has ended."""
         return self.run.results if self.run else None
 
+    @property
+    def permits(self) -> Permits | None:
+        """The permits of the run, for those who go on at its rate when it has ended."""
+        return self._session.permits if self._session else None
+
     def _work(self, checks: tuple[str, ...]) -> None:
         try:
             self.run = asyncio.run(self._run(checks))
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told by every item that waits for it
+        except asyncio.CancelledError:
+            self.failure = "the run was ended before it began"
+        except Exception as error:  # noqa: BLE001 - told by every item that waits for it
             self.failure = f"the run failed: {type(error).__name__}: {str(error)[:300]}"
         finally:
             with self.changed:
@@ -89,7 +97,7 @@ class Engine:
         return done
 
     def _attach(self, session: Session) -> None:
-        self.permits = session.permits
+        self._session = session
         self.fold = Fold(read(session.journal.path).header, all_checks())
         session.journal.listen(self._feed)
 
@@ -120,9 +128,15 @@ class Engine:
         self._stopping = True
         if self._thread is None:
             return
-        if not self.ended and self._loop and self._task:
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        with contextlib.suppress(RuntimeError):  # the loop may end at this moment
+            if self._loop and not self.ended:
+                self._loop.call_soon_threadsafe(self._cancel)
         self._thread.join(END_S)
+
+    def _cancel(self) -> None:
+        """A run whose journal is closed has only its results to write: it is not cancelled any more."""
+        if self._task and not (self._session and self._session.journal.closed):
+            self._task.cancel()
 
 
 @dataclass

@@ -22,20 +22,18 @@ from rich.table import Table
 from rich.text import Text
 
 from openbell.plan import Plan, tokens
-from openbell.probing import probe
+from openbell.probing import Probed, locators, probed
 from openbell.profile import Profile
 from openbell.redact import SHORT
 from openbell.registry import Check
 from openbell.reports.words import SIGNS, WORST, accepted_block, blocking, counted, line, rules, verdict_word
-from openbell.results import Result, Results
+from openbell.results import NOT_DECIDED, OK, Result, Results
 from openbell.run import Run
 from openbell.scheduler import Progress, State
 
-__all__ = ["live", "probe", "show_check", "show_checks", "show_defects", "show_judged", "show_plan", "show_results"]
-
 MOST_ROWS = 60
 MOST_RUNNING = 12
-MOST_PASTED = 12
+MOST_PASTED = 6
 COLOURS: Mapping[str, str] = {
     "pass": "green", "fail": "red", "error": "red", "warn": "yellow", "inconclusive": "yellow", "info": "blue",
     "accepted": "magenta", "not-applicable": "bright_black"}
@@ -53,7 +51,8 @@ def table(*columns: str) -> Table:
     found = Table(box=None, padding=(0, 2, 0, 0), show_header=any(columns), header_style="bright_black")
     for column in columns:
         right = column in {"reads", "writes", "waits", "at least"}
-        found.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)
+        whole = right or column == "subject"
+        found.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=whole)
     return found
 
 
@@ -93,7 +92,7 @@ def _view(target: Profile, progress: Progress) -> RenderableType:
 
 def _headline(target: Profile, progress: Progress, elapsed: float) -> RenderableType:
     left = progress.critical_path - elapsed
-    still = f"about {left:.0f} s still" if left >= 1 else "almost done" if progress.critical_path else "beginning"
+    still = f"at most {left:.0f} s still" if left >= 1 else "almost done" if progress.critical_path else "beginning"
     head = Table.grid(padding=(0, 2))
     head.add_row(Text(line(target.target.name, 60), "bold"),
                  ProgressBar(total=max(progress.critical_path, 0.1), completed=elapsed, width=28),
@@ -116,7 +115,7 @@ def _more(running: list[str], waiting: list[str], states: Mapping[str, State]) -
 
 
 def show_results(run: Run) -> None:
-    """What is not passed, then the verdict, the counts, the report, the time, and what to paste after a first failure."""
+    """What is not passed, the verdict, counts, report and time; after a first failure what to paste."""
     out = console()
     _show(out, run.results, run.folder)
     ratio = f", {run.seconds / run.critical_path:.2f} × its critical path" if run.critical_path else ""
@@ -150,8 +149,8 @@ def _row(result: Result) -> tuple[Text, Text, Text, Text]:
     said = f"{result.reason}: {result.summary}" if result.reason else result.summary
     seen = ", ".join(rules(result)) if result.findings else said
     colour = COLOURS[result.verdict]
-    return (Text(f"{SIGNS[result.verdict]} {result.verdict}", colour), Text(result.check), Text(line(result.subject, 60)),
-            Text(line(seen, 160), "" if result.findings else "bright_black"))
+    return (Text(f"{SIGNS[result.verdict]} {result.verdict}", colour), Text(result.check),
+            Text(line(result.subject, 60)), Text(line(seen, 160), "" if result.findings else "bright_black"))
 
 
 def _closing(out: Console, results: Results, folder: Path) -> None:
@@ -168,7 +167,7 @@ def _closing(out: Console, results: Results, folder: Path) -> None:
 
 def _paste(out: Console, results: Results) -> None:
     """The first failing run shows how what is known is accepted; who has accepted something knows it."""
-    found = blocking(results)
+    found = sorted(blocking(results), key=lambda r: WORST.index(r.verdict))
     if not found or results.stale or any(r.accepted for r in results.results):
         return
     out.print(Text("\n  Is some of it known? Paste what may stay so into accepted.toml:\n", "bright_black"))
@@ -183,12 +182,13 @@ def _paste(out: Console, results: Results) -> None:
 def show_plan(target: Profile, plan: Plan, checks: tuple[Check, ...], environ: Mapping[str, str] = os.environ) -> None:
     """What a run would send, what it would wait for, and what is kept back and why. Sends nothing."""
     out, path, cost = console(), plan.critical_path(), plan.cost
-    out.print(Text(f"{len(checks)} checks against {line(target.target.name)} at {line(target.target.base_url)}", "bold"))
-    rows = table("scenario", "reads", "writes", "waits", "at least", "needs for itself")
+    out.print(Text(f"{len(checks)} checks against {line(target.target.name)} at {line(target.target.base_url)}",
+                   "bold"))
+    rows = table("scenario", "subject", "reads", "writes", "waits", "at least", "owns too")
     for i in plan.run:
-        owned = ", ".join(c.resource for c in i.claims if c.own)
-        rows.add_row(Text(i.name), Text(str(i.cost.reads)), Text(str(i.cost.writes)), Text(f"{i.cost.waits_s:g} s"),
-                     Text(f"{i.seconds(plan.rate):.1f} s"), Text(owned, "bright_black"))
+        owned = ", ".join(c.resource for c in i.claims if c.own and c.resource != str(i.subject))
+        rows.add_row(Text(i.scenario.name), Text(str(i.subject)), Text(str(i.cost.reads)), Text(str(i.cost.writes)),
+                     Text(f"{i.cost.waits_s:g} s"), Text(f"{i.seconds(plan.rate):.1f} s"), Text(owned, "bright_black"))
     out.print(Padding(rows, (1, 0)))
     asked = tokens(target, path)
     out.print(Text(f"at most {cost.requests + asked} requests: {cost.reads} reads, {cost.writes} writes, {asked} for "
@@ -213,6 +213,27 @@ def _short(out: Console, target: Profile, environ: Mapping[str, str]) -> None:
     names = dict.fromkeys(s for s in steps if s.startswith("env:") and 0 < len(environ.get(s[4:], "")) < SHORT)
     if names:
         out.print(Text(f"\nUnder {SHORT} characters, masked by field only: {', '.join(names)}", "yellow"))
+
+
+async def probe(target: Profile, secrets: Mapping[str, str]) -> int:
+    """Sends one read per operation and shows which locators matched. Returns 0, or 2 when nothing answered."""
+    out, rows = console(), table("operation", "status", "locators")
+    found = await probed(target, secrets)
+    for one in found:
+        colour = "green" if one.status and one.status < 400 else "yellow"
+        rows.add_row(Text(one.name), Text(str(one.status or "–"), colour), _matches(target, one))
+    out.print(rows)
+    answered = sum(1 for one in found if one.status is not None)
+    out.print(Text(f"\n{answered} of {len(found)} operations answered", "bold"))
+    return OK if answered else NOT_DECIDED
+
+
+def _matches(target: Profile, one: Probed) -> Text:
+    if one.status is None:
+        return Text(line(one.silence), "yellow")
+    signs = [(f"✓ {name} {'' if said == 'yes' else said}", "green") if said else (f"✗ {name}", "red")
+             for name, said in locators(target, one)]
+    return Text("   ").join(Text(text.strip(), colour) for text, colour in signs)
 
 
 # --- the registries
@@ -255,7 +276,7 @@ def _judged(check: Check) -> str:
 def _proved(check: Check) -> str:
     from openbell.reference_server.defects import all_defects
     found = [d for d in all_defects() if check.id in d.catches]
-    return "\n".join(f"{d.name}: caught as {d.catches[check.id]}" for d in found) or "no defect yet"
+    return "\n".join(f"{d.name}: caught as {_joined(d.catches[check.id])}" for d in found) or "no defect yet"
 
 
 def show_defects() -> None:
@@ -265,12 +286,17 @@ def show_defects() -> None:
     out = console()
     rows = table("defect", "caught by", "what it does")
     for d in all_defects():
-        rows.add_row(Text(d.name, "cyan"), Text("\n".join(f"{c}: {r}" for c, r in d.catches.items())), _first(d.doc))
+        caught = "\n".join(f"{c}: {_joined(r)}" for c, r in d.catches.items())
+        rows.add_row(Text(d.name, "cyan"), Text(caught), _first(d.doc))
     out.print(rows)
     rows = table("benign variant", "what it does")
     for b in all_benign():
         rows.add_row(Text(b.name, "cyan"), _first(b.doc))
     out.print(Padding(rows, (1, 0, 0, 0)))
+
+
+def _joined(rules: Iterable[str]) -> str:
+    return ", ".join(rules)
 
 
 def _first(doc: str) -> Text:

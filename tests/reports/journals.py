@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from openbell.events import Exchange, Fact, Message
 from openbell.journal import Header, Journal
@@ -26,6 +27,11 @@ def header(checks: tuple[str, ...] = CHECKS, **changes: Any) -> Header:
     return Header(**{"suite": "0.1", "run": "20261126-101500-abc123", "started": "2026-11-26T10:15:00+00:00", "seed": 7,
                      "target": "profiles/reference.toml", "profile": data, "selection": {"checks": list(checks)},
                      **changes})
+
+
+def document(text: str | bytes) -> ET.Element:
+    """The root of an XML document of our own making."""
+    return ET.fromstring(text)  # noqa: S314 - it was just written by the code under test
 
 
 @dataclass
@@ -106,7 +112,8 @@ def lookups(made: Made) -> None:
                          operation="cancel_order")
     made.note("write", CURSOR_ROW, kind="leave", item=gone, exchange=left.n, outcome="ok", script="cursor_row")
     third = made.exchange("walk:cursor_row:3", "GET", f"{LISTING}?cursor=c10", 400,
-                          {"code": "bad_cursor", "detail": "No such row."}, operation="list_open_orders", scenario=CURSOR_ROW)
+                          {"code": "bad_cursor", "detail": "No such row."}, operation="list_open_orders",
+                          scenario=CURSOR_ROW)
     made.note("walk", CURSOR_ROW, script="cursor_row", pages=[first.n, second.n, third.n], ended="error", size=5,
               query={})
     made.note("scenario_end", CURSOR_ROW, waited=0.0, requests=4)
