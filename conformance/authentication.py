@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from openbell.conformance.brackets import uncontrolled, unjudged
 from openbell.events import Exchange, Recording, labelled
 from openbell.profile import Profile
-from openbell.redact import PLACEHOLDER, contains_placeholder
+from openbell.redact import PLACEHOLDER
 from openbell.registry import MUST, SHOULD, Observation, broken, check, holds, traffic_check, undecided
 from openbell.scenarios.bad_credentials import bad_tokens, no_credentials, no_credentials_writes
 from openbell.target import Subject, operation, outcome
@@ -105,6 +105,7 @@ def _bad_token(probe: Exchange, target: Profile) -> Observation:
 
 # --- AUT-012
 
+_MARK = "⟨⟩"
 _REPLY_FIELDS = ("location", "link", "content-location", "refresh")
 # A pre-signed link, a signature and a single-use ticket belong in a query.
 _MEANT_FOR_URLS = re.compile(r"x-(?:amz|goog|ms)-.*|signature|sig|sign|ticket", re.IGNORECASE)
@@ -149,15 +150,16 @@ def _secret_in(text: str) -> bool:
 
 def secret_in_url(url: str) -> str | None:
     """Where a URL holds a credential; None when it holds none, or only what is meant for URLs."""
-    if not contains_placeholder(url):
+    url = PLACEHOLDER.sub(_MARK, url)  # the number within a placeholder would begin the fragment
+    if _MARK not in url:
         return None
     try:
         parts = urlsplit(url)
         members = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=1000)
     except ValueError:
         return "a URL that cannot be read"
-    names = [name for name, value in members if contains_placeholder(value) and not _MEANT_FOR_URLS.fullmatch(name)]
+    names = [name for name, value in members if _MARK in value and not _MEANT_FOR_URLS.fullmatch(name)]
     if names:
         return f"the parameter {names[0]}"
-    outside = [part for part in ("netloc", "path", "fragment") if contains_placeholder(getattr(parts, part))]
+    outside = [part for part in ("netloc", "path", "fragment") if _MARK in getattr(parts, part)]
     return f"its {outside[0]}" if outside else None

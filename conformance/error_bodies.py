@@ -93,8 +93,8 @@ def complete(exchange: Exchange, target: Profile, _memory: dict[str, Any]) -> It
     if edge_made(target, exchange):
         yield _edge(exchange)
     elif not isinstance(body, Mapping):
-        # The media type's own check says so already.
-        yield undecided("no_sample", f"{_where(exchange)} is no JSON object", exchange)
+        yield broken("code-missing", f"{_where(exchange)} has a code at {' or '.join(shape.code)}",
+                     "the body is no JSON object", exchange)
     else:
         wrong = list(_lacking(exchange, shape, body))
         yield from wrong or [holds(exchange)]
@@ -189,10 +189,13 @@ def no_internals(exchange: Exchange, target: Profile, _memory: dict[str, Any]) -
 def _leaks(reply: Message, sent: str) -> Iterator[tuple[str, str, str]]:
     said = _said(reply)
     without_urls = _URL.sub(" ", said)
+    traced = False
     for rule, words, cut_urls, pattern in _INTERNALS:
         matches = (m[0] for m in pattern.finditer(without_urls if cut_urls else said))
         shown = next((m for m in matches if m.strip() not in sent), None)
-        if shown is not None:
+        # The paths within a stack trace are a part of it.
+        if shown is not None and not (traced and rule == "file-path"):
+            traced = traced or rule == "stack-trace"
             yield rule, words, shown
 
 

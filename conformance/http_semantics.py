@@ -97,7 +97,8 @@ def _invalid(fact: Fact, tries: list[Exchange], target: Profile) -> Iterator[Obs
         yield reason or undecided("precondition", f"the caller got {last.status}", last)
     elif last.status is not None and 400 <= last.status < 500:
         yield holds(last)
-    elif fact.data["contradicts"] and outcome(target, "ok", last):
+    # An error envelope under a 2xx is a refusal under the wrong status: the check of status codes says so.
+    elif fact.data["contradicts"] and outcome(target, "ok", last) and not error_sign(last.reply or Message()):
         yield broken("invalid-accepted", expected, f"status {last.status}", last)
 
 

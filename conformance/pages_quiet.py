@@ -43,14 +43,18 @@ CURSORS = "Conventions: cursor-based pagination, consistent sorting"
        remedy="Fetch one row more than the page holds: if it is there, give a next, else none. Start the next page "
               "strictly after the last row served, by sort key and id together.")
 def complete(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
-    """Whatever the page size: no item is missing, none comes twice, the chain ends, and its end is no error."""
+    """Whatever the page size: no item is missing, none comes twice, the chain ends, and its end is no error.
+
+    A listing that is too long to be walked whole is judged as far as it was walked, by the keys that its rows show.
+    """
     sort = collection_of(target, subject).sort
     every = tuple(walks(recording, target, subject))
     if every and not any(len(w.pages) >= FEWEST_PAGES for w in every):
         yield undecided("vacuous", f"no walk had {FEWEST_PAGES} pages", *every[0].exchanges())
         return
     for walk in every:
-        missing = sorted(_due(walk, every, sort) - set(walk.servings()))
+        due = _due(walk, every, sort)
+        missing = sorted(due - set(walk.servings()))
         if walk.ended == "endless":
             yield broken("endless", f"an end of the chain {_sized(walk)}",
                          f"the last of {len(walk.pages)} pages brought nothing new, and each had a next",
@@ -58,10 +62,10 @@ def complete(recording: Recording, target: Profile, subject: Subject) -> Iterato
         elif walk.ended in {"error", "restart"}:
             yield _broke_off(walk, target, missing)
         else:
-            yield from _union(walk, missing, sort)
+            yield from _union(walk, missing, sort, known=walk.ended == "end" or bool(due))
 
 
-def _union(walk: Walk, missing: list[str], sort: tuple[SortKey, ...]) -> Iterator[Observation]:
+def _union(walk: Walk, missing: list[str], sort: tuple[SortKey, ...], *, known: bool) -> Iterator[Observation]:
     twice = {i: seen for i, seen in walk.servings().items() if len(seen) > 1 and not moved_forward(seen, sort)}
     for item, seen in twice.items():
         pages = [number + 1 for number, _ in seen]
@@ -70,8 +74,9 @@ def _union(walk: Walk, missing: list[str], sort: tuple[SortKey, ...]) -> Iterato
     if missing:
         yield broken("incomplete", f"every item, whatever the page size (here {_sized(walk)})",
                      f"{len(missing)} missing, such as {missing[0]}, though served before and after", *walk.exchanges())
-    if not twice and not missing and walk.ended == "end":
-        yield holds(*walk.exchanges())
+    if not twice and not missing:
+        yield holds(*walk.exchanges()) if known else undecided(
+            "budget", f"{len(walk.pages)} pages {_sized(walk)} did not reach the end", *walk.exchanges()[-1:])
 
 
 def _broke_off(walk: Walk, target: Profile, missing: list[str]) -> Observation:
@@ -103,12 +108,12 @@ def _excused(walk: Walk, target: Profile) -> Reason | None:
 
 def _due(walk: Walk, every: tuple[Walk, ...], sort: tuple[SortKey, ...]) -> set[str]:
     """The items that the walk should have served: all that were there, or, where it was cut short on purpose, all
-    whose key comes before its last row's."""
+    whose key comes before its last row's. In a listing that is not in its declared order keys tell nothing of that."""
     seen = witnessed(walk, every)
     if walk.ended != "long":
         return set(seen)
     rows, ordered = walk.rows(), ordering(sort)
-    if not rows:
+    if not rows or any(_backwards(walk, sort)):
         return set()
     reverse = walk.script == DESCENDING
     return {item for item, row in seen.items() if before(row.key, rows[-1].key, ordered, reverse=reverse)}
@@ -129,6 +134,9 @@ def ordered(recording: Recording, target: Profile, subject: Subject) -> Iterator
         yield undecided("vacuous", f"no walk had {FEWEST_PAGES} pages", *every[0].exchanges())
         return
     whole = [w for w in every if w.ended in {"end", "long"}]
+    for walk in (w for w in every if w not in whole):
+        yield undecided("precondition", f"the walk {walk.script} did not reach its end ({walk.ended})",
+                        *walk.exchanges()[-1:])
     for walk in whole:
         found = [*_backwards(walk, sort), *_lost_ties(walk, every, sort)]
         yield from found or [holds(*walk.exchanges())]
@@ -159,10 +167,10 @@ def _backwards(walk: Walk, sort: tuple[SortKey, ...]) -> Iterator[Observation]:
 def _lost_ties(walk: Walk, every: tuple[Walk, ...], sort: tuple[SortKey, ...]) -> Iterator[Observation]:
     """Items that are missing although rows with the same key stand where a page ends."""
     width = len(ordering(sort))
-    served, seen = walk.servings(), witnessed(walk, every)
+    served, seen, due = walk.servings(), witnessed(walk, every), _due(walk, every, sort)
     for number, page in enumerate(walk.pages[:-1]):
         key: Key = page.rows[-1].key[:width] if page.rows else ()
-        lost = sorted(i for i, row in seen.items() if i not in served and key and row.key[:width] == key)
+        lost = sorted(i for i in due if i not in served and key and seen[i].key[:width] == key)
         if lost:
             yield broken("ties-lost", f"all rows with the key {shown(key)}, at which page {number + 1} ends",
                          f"{len(lost)} of them on no page, such as {lost[0]}", *walk.exchanges()[number:number + 2])

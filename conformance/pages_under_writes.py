@@ -81,19 +81,23 @@ def no_repeats(recording: Recording, target: Profile, subject: Subject) -> Itera
                          _twice_story(walk, item, first, second, history),
                          walk.pages[first[0]].exchange, walk.pages[second[0]].exchange,
                          *_between(walk, first[0], second[0], history))
-        if not wrong and walk.ended == "end":
-            yield holds(*walk.exchanges())
+        if not wrong:
+            yield _stopped(walk) or holds(*walk.exchanges())
 
 
 @check("PAG-006", title="A walk goes on when the cursor's own row has gone", level=MUST, per="collection",
        promise="pages.cursor_row", evidence=(pages_cursor_row,), minimum=2, where=writable, sources=(CURSORS, ZALANDO),
        remedy="Keep the sort key's values in the cursor, not the row's id: never look the row up again.")
 def cursor_row_gone(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
-    """After the row that the cursor points to has left, the next page follows, from the same place."""
+    """After the row that the cursor points to has left, the next page follows, from the same place; or the target says
+    that the walk must start again, and then it comes to its end."""
     history = writes(recording)
     every = tuple(walks(recording, target, subject))
     for walk in (w for w in every if w.script != REFERENCE):
         gone = [w for w in during(walk, history) if w.kind == "leave" and w.outcome == "ok"]
+        if walk.restarts and walk.ended == "end" and not gone:
+            yield holds(*walk.exchanges())
+            continue
         if not gone or gone[-1].ends > walk.pages[-1].exchange.sent:
             yield undecided("vacuous", f"no row left during the walk {walk.script}", *walk.exchanges())
             continue
@@ -104,14 +108,14 @@ def cursor_row_gone(recording: Recording, target: Profile, subject: Subject) -> 
 def _after_gone(walk: Walk, target: Profile, gone: list[Write], stable: set[str]) -> Observation:
     at = next(i for i, p in enumerate(walk.pages) if p.exchange.sent >= gone[-1].ends)
     page, earlier = walk.pages[at], {r.id for p in walk.pages[:at] for r in p.rows}
-    again = {r.id for p in walk.pages[at:] for r in p.rows} & earlier & stable
+    following = next((p.rows for p in walk.pages[at:] if p.rows), ())
     events = (walk.pages[at - 1].exchange, *(w.exchange for w in gone), page.exchange)
     expected = "the page after the row that left, by a 2xx"
     if walk.ended == "restart" or page.exchange.status is None or outcome(target, "throttled", page.exchange):
         return undecided("no_reply", "the target asked to start again or to wait, or did not answer", *events)
     if not outcome(target, "ok", page.exchange):
         return broken("cursor-row-error", expected, f"status {page.exchange.status}", *events)
-    if again:
+    if {r.id for r in following} & earlier & stable:
         return broken("cursor-row-restart", expected, "rows that were served before: the walk started over", *events)
     if stopped := _stopped(walk):
         return stopped

@@ -27,7 +27,7 @@ from openbell.registry import (
     undecided,
 )
 from openbell.scenarios.limits import EXTRA_S, MOST_WAIT_S, cap, limits_exhaust
-from openbell.target import Subject, correlation, envelope, outcome
+from openbell.target import Subject, edge_made, outcome
 
 CONVENTION = "Conventions: clear rate limits, 429 with Retry-After"
 RFC_RETRY = "RFC 9110 10.2.3: Retry-After is delay-seconds or an HTTP-date"
@@ -38,7 +38,6 @@ CONSTANT = 20
 SHARE = 0.1
 _LEVELS: dict[str, Level] = {"policy-name": MAY}
 _REDUCED = (b"temporary-reduced-capacity", b"abnormal-usage-detected")
-_EDGE = ("via", "x-cache", "cf-ray", "x-amz-cf-id", "x-served-by")
 
 
 @dataclass(frozen=True)
@@ -70,15 +69,6 @@ def _cached(reply: Message) -> bool:
     return any(age != "0" for age in reply.lines("age"))
 
 
-def _edge_made(target: Profile, exchange: Exchange) -> bool:
-    """A page of HTML that a gateway wrote: it names itself, or lacks the id that the API's replies carry."""
-    reply = exchange.reply or Message()
-    shape = envelope(target, exchange)
-    html = "html" in (reply.field("content-type") or "")
-    unmarked = shape.trace.header is not None and not any(correlation(shape, exchange)[0])
-    return html and (unmarked or any(reply.lines(name) for name in _EDGE))
-
-
 # --- RL-001
 
 
@@ -100,13 +90,13 @@ def over_limit(recording: Recording, target: Profile, subject: Subject) -> Itera
 
 def _other_refusal(target: Profile, refusal: Exchange) -> bool:
     """A reply that ended the burst and is neither a 429 nor sign of something else."""
-    return refusal.status not in {None, 401, 429} and not _edge_made(target, refusal)
+    return refusal.status not in {None, 401, 429} and not edge_made(target, refusal)
 
 
 def _refusal(refusal: Exchange, target: Profile) -> Observation:
     if refusal.reply is None:
         return undecided("no_reply", str(refusal.no_reply), refusal)
-    if _edge_made(target, refusal):
+    if edge_made(target, refusal):
         return undecided("edge_generated", f"a gateway answered status {refusal.status}", refusal)
     if not outcome(target, "throttled", refusal):
         return undecided("precondition", f"status {refusal.status} is not the outcome throttled", refusal)

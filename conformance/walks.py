@@ -42,13 +42,14 @@ class PageRead:
 
 @dataclass(frozen=True)
 class Walk:
-    """One walk: its script, its pages in order, and how it ended."""
+    """One walk: its script, its pages in order, how it ended, and how often the target asked to start it again."""
 
     script: str
     pages: tuple[PageRead, ...]
     ended: str
     size: int | None
     query: tuple[tuple[str, str], ...]
+    restarts: int = 0
 
     @property
     def start(self) -> float:
@@ -116,7 +117,8 @@ def walks(recording: Recording, target: Profile, subject: Subject) -> Iterator[W
         pages = tuple(PageRead(e, _rows(e, target, subject, sort)) for e in reads)
         if pages:
             query = tuple(sorted(fact.data.get("query", {}).items()))
-            yield Walk(str(fact.data["script"]), pages, str(fact.data["ended"]), fact.data.get("size"), query)
+            yield Walk(str(fact.data["script"]), pages, str(fact.data["ended"]), fact.data.get("size"), query,
+                       int(fact.data.get("restarts", 0)))
 
 
 def _rows(exchange: Exchange, target: Profile, subject: Subject, sort: tuple[SortKey, ...]) -> tuple[Row, ...]:

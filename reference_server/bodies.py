@@ -17,13 +17,15 @@ Validate = Callable[[type[BaseModel], Json], BaseModel]
 
 
 async def read(scope: Scope, receive: Receive) -> bytes:
-    """The whole body; refuses more than the maximum as soon as it is known."""
+    """The whole body; refuses more than the maximum as soon as it is known, and a body that was cut off."""
     announced = header(scope, b"content-length") or "0"
     if announced.isdigit() and int(announced) > MAXIMUM:
         raise refuse("body_too_large")
     content = bytearray()
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise refuse("malformed_json")
         content += message.get("body", b"")
         if len(content) > MAXIMUM:
             raise refuse("body_too_large")

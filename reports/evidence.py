@@ -86,7 +86,7 @@ def _content(content: bytes) -> tuple[str, bool]:
 
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
-_CLOSED = re.compile(r"([{\[])\n *([}\]])")
+_CLOSED = re.compile(r"([{\[])\n *\n *([}\]])")
 
 
 def indented(text: str) -> str:

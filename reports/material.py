@@ -19,7 +19,7 @@ from openbell.journal import Header, JournalError, Reading, read
 from openbell.loading import ProfileError, parse
 from openbell.profile import Profile
 from openbell.reports.evidence import Shown, shown
-from openbell.reports.walk_drawing import DRAWN, Drawing, Traced, draw, traced
+from openbell.reports.walks import DRAWN, Drawing, Traced, draw, traced
 from openbell.results import FORMAT, VERDICTS, VERSION, Finding, Result, Results
 
 PER_RULE = 5

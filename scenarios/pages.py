@@ -118,19 +118,19 @@ async def go(walk: Walk, between: Script | None = None, *, size: int | None = SI
              query: Mapping[str, str] = NO_QUERY) -> str:
     """Walks to the end with `between` after each page, and notes how it ended: end, error, endless, long, restart.
 
-    Progress is judged by new ids, never by the cursor's text. An answer that the data changed starts the walk again;
-    all its starts together ask for `max_pages` pages at most.
+    Progress is judged by new ids, never by the cursor's text. An answer that the data changed starts the walk again,
+    the last time without writes; all its starts together ask for `max_pages` pages at most.
     """
-    ended, left = "restart", max_pages
-    for _ in range(RESTARTS):
+    ended, left, restarts = "restart", max_pages, 0
+    for restarts in range(RESTARTS):
         walk.pages.clear()
         walk.served.clear()
-        ended = await _once(walk, between, size, left, query)
+        ended = await _once(walk, between if restarts < RESTARTS - 1 else None, size, left, query)
         left -= len(walk.pages)
         if ended != "restart" or not left:
             break
     walk.api.note("walk", script=walk.script, pages=[p.exchange.n for p in walk.pages], ended=ended,
-                  size=size, query=dict(query))
+                  size=size, query=dict(query), restarts=restarts)
     return ended
 
 

@@ -57,7 +57,7 @@ def quiet_claims(target: Profile, subject: Subject) -> tuple[Claim, ...]:
 
 def _cost(target: Profile, subject: Subject) -> Cost:
     own = own_fixtures(target, subject)
-    return Cost(reads=SMALL_PAGES + 3 * MIDDLE_PAGES + 3 * REFERENCE_PAGES, writes=2 * FIXTURES * own)
+    return Cost(reads=SMALL_PAGES + 4 * MIDDLE_PAGES + 2 * REFERENCE_PAGES, writes=2 * FIXTURES * own)
 
 
 @scenario(per="collection", where=paged, claims=quiet_claims, cost=_cost)
@@ -78,7 +78,7 @@ async def pages_quiet(api: Api, target: Profile, subject: Subject) -> None:
         await go(_named(walk, name), size=size, max_pages=MIDDLE_PAGES, query=up)
     if down:
         await go(_named(walk, "descending"), size=size, max_pages=MIDDLE_PAGES, query=down)
-    await go(_named(walk, "default"), size=None, max_pages=REFERENCE_PAGES, query=up)
+    await go(_named(walk, "default"), size=None, max_pages=MIDDLE_PAGES, query=up)
     await reference(walk)
 
 

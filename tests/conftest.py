@@ -1,7 +1,14 @@
 """Shared by all tests."""
 
+import sys
+from pathlib import Path
+
 import pytest
-from stand_in import SECRET, Running
+
+from tests.stand_in import SECRET, Running
+
+# Helpers of several folders of tests, such as made.py, are imported by their bare names.
+sys.path.insert(0, str(Path(__file__).parent))
 
 pytest_plugins = ["pytester"]
 

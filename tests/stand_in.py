@@ -13,7 +13,7 @@ PROFILE = """
 name = "stand-in"
 base_url = "BASE"
 allow = ["read", "write"]
-max_rate = 500
+max_rate = 5000
 control = "read_status"
 
 [credential.full]
@@ -103,7 +103,7 @@ class StandIn:
         return web.json_response({"code": code, "detail": f"it is {code}", "trace": trace}, status=status,
                                  headers={"X-Trace": trace})
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.BaseRequest) -> web.Response:
         self.requests.append((request.method, request.path))
         try:
             reply = await self._routed(request)
@@ -115,7 +115,7 @@ class StandIn:
             reply.headers.popall("X-Trace", None)
         return reply
 
-    async def _routed(self, request: web.Request) -> web.Response:
+    async def _routed(self, request: web.BaseRequest) -> web.Response:
         if request.path == "/token":
             await asyncio.sleep(self.token_delay_s)
             return web.json_response({"access_token": "tok-" + uuid.uuid4().hex, "expires_in": 600})
@@ -128,7 +128,7 @@ class StandIn:
         order = self.orders.get(request.path.removeprefix("/orders/"))
         return await self._order(request, order) if order else self._error(404, "not_found")
 
-    async def _create(self, request: web.Request) -> web.Response:
+    async def _create(self, request: web.BaseRequest) -> web.Response:
         body = await request.json()
         order = {"id": uuid.uuid4().hex, "reference": body["reference"], "price": str(Decimal(body["price"]))}
         self.orders[order["id"]] = order
@@ -138,7 +138,7 @@ class StandIn:
             request.transport.close()
         return web.json_response(order, status=201)
 
-    async def _order(self, request: web.Request, order: dict[str, str]) -> web.Response:
+    async def _order(self, request: web.BaseRequest, order: dict[str, str]) -> web.Response:
         if request.method == "PATCH":
             order["price"] = str(Decimal((await request.json())["price"]))
         elif request.method == "DELETE":
@@ -147,7 +147,7 @@ class StandIn:
             del self.orders[order["id"]]
         return web.json_response(order)
 
-    def _page(self, request: web.Request) -> web.Response:
+    def _page(self, request: web.BaseRequest) -> web.Response:
         def key(order: dict[str, str]) -> tuple[Decimal, str]:
             return Decimal(order["price"]), order["id"]
         price, _, last = request.query.get("cursor", "").partition("|")

@@ -4,13 +4,11 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
-import textwrap
 import time
+from pathlib import Path
 
 import pytest
-from stand_in import SECRET
 
 from openbell import cleaning
 from openbell.api import Api
@@ -20,6 +18,7 @@ from openbell.loading import dumped, load, parse
 from openbell.redact import Redactor
 from openbell.registry import Cost
 from openbell.session import Session
+from tests.stand_in import SECRET
 
 SECRETS = {"env:STAND_IN_SECRET": SECRET}
 
@@ -189,7 +188,7 @@ async def test_a_torn_earlier_cleaning_does_no_harm(stand_in, target, folder, ea
 
 KILLED = """
 import asyncio, pathlib, sys
-from test_cleaning import act, creating
+from tests.test_cleaning import act, creating
 from openbell.loading import load
 folder = pathlib.Path(sys.argv[1])
 asyncio.run(act(folder, load(folder.parent / "stand-in.toml"), creating(500)))
@@ -197,18 +196,20 @@ asyncio.run(act(folder, load(folder.parent / "stand-in.toml"), creating(500)))
 
 
 async def test_after_kill_9_nothing_is_left(stand_in, target, folder):
-    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), str(folder)],
-                             env={**os.environ, "PYTHONPATH": os.path.dirname(__file__)})
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, str(folder),
+                                                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
     try:
         deadline = time.monotonic() + 20
         while len(stand_in.orders) < 20:
             assert time.monotonic() < deadline
-            assert child.poll() is None
+            assert child.returncode is None
             await asyncio.sleep(0.005)
     finally:
         os.kill(child.pid, signal.SIGKILL)
-        child.wait(10)
-    assert read(folder / "events.jsonl")  # readable, without a footer
+        await child.wait()
+    reading = read(folder / "events.jsonl")
+    assert len(list(reading)) > 20
+    assert reading.torn
     assert await clean(folder, target) == 0
     assert stand_in.orders == {}
 

@@ -124,7 +124,7 @@ class Door:
         """Where the results are, what is stale, and what was left behind."""
         lines = [*_told(self.engine), *(self.hands.told() if self.hands else ())]
         if lines:
-            terminalreporter.section("openbell")
+            terminalreporter.write_sep("=", "openbell")
             for line in lines:
                 terminalreporter.write_line(printable(line))
 

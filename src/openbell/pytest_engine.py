@@ -73,9 +73,7 @@ class Engine:
     def _work(self, checks: tuple[str, ...]) -> None:
         try:
             self.run = asyncio.run(self._run(checks))
-        except asyncio.CancelledError:
-            self.failure = "the run was ended before it began"
-        except Exception as error:  # noqa: BLE001 - told by every item that waits for it
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told by every item that waits for it
             self.failure = f"the run failed: {type(error).__name__}: {str(error)[:300]}"
         finally:
             with self.changed:
@@ -89,8 +87,6 @@ class Engine:
         options = narrowed(given.options, only=checks, accepted=accepted)
         work = run(given.target, given.source, given.secrets, options, on_session=self._attach)
         self._loop, self._task = asyncio.get_running_loop(), asyncio.create_task(work)
-        if self._stopping:
-            self._task.cancel()
         done = await self._task
         if done.interrupted:
             self.left = sum(1 for thing in await cleaned(done.folder, given.target, given.secrets) if thing.left)
@@ -100,6 +96,8 @@ class Engine:
         self._session = session
         self.fold = Fold(read(session.journal.path).header, all_checks())
         session.journal.listen(self._feed)
+        if self._stopping:
+            self._cancel()
 
     def _feed(self, event: Event) -> None:
         with self.changed:
@@ -134,8 +132,9 @@ class Engine:
         self._thread.join(END_S)
 
     def _cancel(self) -> None:
-        """A run whose journal is closed has only its results to write: it is not cancelled any more."""
-        if self._task and not (self._session and self._session.journal.closed):
+        """A run without a journal yet is cancelled when it has one, and one with a closed journal not any more: so
+        every run writes its results."""
+        if self._task and self._session and not self._session.journal.closed:
             self._task.cancel()
 
 

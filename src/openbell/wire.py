@@ -8,6 +8,7 @@ library. A line is one kept-alive connection; its number changes when the connec
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import ssl
 import time
@@ -25,6 +26,7 @@ from openbell.events import Headers, Message
 MAX_CONTENT = 4 * 1024 * 1024
 MAX_FIELD = 64 * 1024
 MAX_FIELDS = 2000
+LARGE = 512 * 1024
 AGENT = "openbell/0.1"
 _numbers = itertools.count(1)
 FAILURES = (TimeoutError, OSError, ValueError, aiohttp.ClientError, http_exceptions.HttpProcessingError)
@@ -93,7 +95,7 @@ class Line:
 
     async def _exchange(self, request: Request, sent: float) -> Answer:
         async with self._session.request(
-            request.method, URL(request.url, encoded=True), headers=request.headers, data=request.content or None,
+            request.method, URL(request.url, encoded=True), headers=request.headers, data=_body(request.content),
             allow_redirects=False, proxy=self._proxy, timeout=aiohttp.ClientTimeout(total=None),
         ) as response:
             first = time.monotonic()
@@ -107,6 +109,11 @@ class Line:
     async def close(self) -> None:
         """Closes the connection."""
         await self._session.close()
+
+
+def _body(content: bytes) -> bytes | io.BytesIO | None:
+    """The library warns of large bytes, and where warnings are errors the request would never leave."""
+    return (io.BytesIO(content) if len(content) > LARGE else content) or None
 
 
 def _sent(request: Request, response: aiohttp.ClientResponse | None = None) -> Message:

@@ -9,7 +9,13 @@ from openbell.conformance.rate_limits import limit_fields, over_limit, remaining
 from openbell.scenarios.limits import cap, limits_exhaust, refill_s
 from openbell.target import Subject
 
-TARGET = profile()
+
+def limited(**reads):
+    """The profile with a bucket of 20 that is refilled at 10 per second, but for what is said here."""
+    return profile(limit={"reads": {"model": "token_bucket", "capacity": 20, "per_s": 10.0, **reads}})
+
+
+TARGET = limited()
 READS = Subject("limit", "reads")
 EPOCH = 1_795_000_000
 THROTTLED = {"code": "throttled"}
@@ -85,7 +91,7 @@ def test_another_status_may_have_another_cause(events):
     ("token_bucket", 30, 0.01, "?budget"),
 ])
 def test_only_what_the_policy_cannot_admit_is_a_missing_limit(model, count, gap, word):
-    target = profile(limit={"reads": {"model": model}})
+    target = limited(model=model)
     assert judge(over_limit, *burst(count=count, gap=gap, end=None), target=target) == [word]
 
 
@@ -221,16 +227,16 @@ def test_what_cannot_be_decided_about_what_is_left(events, words):
 def test_a_limit_needs_a_principal_of_its_own_and_a_read_to_probe_with():
     assert limits_exhaust.needs(TARGET, READS) is None
     assert "set aside" in limits_exhaust.needs(profile(credential={"limits": {"sacrificial": ()}}), READS)
-    assert "write" in limits_exhaust.needs(profile(limit={"reads": {"probe": "submit_order"}}), READS)
+    assert "write" in limits_exhaust.needs(limited(probe="submit_order"), READS)
 
 
 def test_a_limit_of_unknown_scope_owns_the_api():
-    unknown = profile(limit={"reads": {"scope": "unknown"}})
+    unknown = limited(scope="unknown")
     assert {c.resource for c in limits_exhaust.claims(TARGET, READS) if c.own} == {"principal:limits", "limit:reads"}
     assert "api" in {c.resource for c in limits_exhaust.claims(unknown, READS) if c.own}
 
 
 def test_bursts_are_capped():
-    big = profile(limit={"reads": {"capacity": 5000, "model": "fixed_window"}}).limit["reads"]
+    big = limited(capacity=5000, model="fixed_window").limit["reads"]
     assert (cap(big), refill_s(big)) == (2000, 500.0)
     assert (cap(TARGET.limit["reads"]), refill_s(TARGET.limit["reads"])) == (60, 0.1)

@@ -1,5 +1,7 @@
 """Every benign variant differs in what it says, and loses nothing."""
 
+from typing import Any
+
 import pytest
 
 from openbell.reference_server.behaviour import Behaviour
@@ -19,7 +21,8 @@ async def get(caller, url=ACCOUNT, method="GET", client="full", **options):
 async def walk(caller, between=None):
     """The pages of the open orders, as replies."""
     await caller.login("sacrificial_pages")
-    pages, url = [], OPEN
+    pages: list[Any] = []
+    url: str | None = OPEN
     while url and len(pages) < 20:
         pages.append(await caller("GET", url))
         assert pages[-1].status in {200, 409}, pages[-1].content

@@ -8,10 +8,14 @@ from collections import Counter
 
 import pytest
 
+from openbell.reference_server import bodies
+from openbell.reference_server.values import Refused
+
 ACCOUNT = "/v1/accounts/acct-full"
 PAGES = "/v1/accounts/acct-pages/orders"
 ORDER = {"client_order_id": "x", "symbol": "AAPL", "side": "buy", "quantity": "1", "price": "1.00"}
 JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def problem(got, status, code):
@@ -28,7 +32,7 @@ async def test_tokens_are_given_for_basic_and_form(start):
     caller = start()
     assert len((await caller.login()).token) >= 32
     form = b"grant_type=client_credentials&client_id=full&client_secret=pa%22ss%2Fw%C3%B6rd%2B%3D%25-long"
-    got = await caller("POST", "/oauth/token", content=form, headers={"Content-Type": "application/x-www-form-urlencoded"}, token=None)
+    got = await caller("POST", "/oauth/token", content=form, headers=FORM, token=None)
     assert got.json["token_type"] == "Bearer"
     assert got.json["expires_in"] == 4
     assert got.one("cache-control") == "no-store"
@@ -43,16 +47,12 @@ async def test_tokens_are_given_for_basic_and_form(start):
         ("full:pa%22ss%2Fw%C3%B6rd%2B%3D%25-long", b"grant_type=password", 400, "unsupported_grant_type"),
         ("full:pa%22ss%2Fw%C3%B6rd%2B%3D%25-long", b"", 400, "invalid_request"),
         ("full:wrong", b"a=1&a=2", 400, "invalid_request"),
-        ("full:wrong", b"a=\xff", 400, "invalid_request"),
     ],
 )
 async def test_token_errors_have_their_own_form(start, basic, form, status, error):
     encoded = base64.b64encode(basic.encode()).decode()
     headers = {"Authorization": f"Basic {encoded}", "Content-Type": "application/x-www-form-urlencoded"}
     got = await start()("POST", "/oauth/token", content=form, headers=headers, token=None)
-    if form == b"a=\xff":
-        assert got.status in {400, 401}
-        return
     assert (got.status, got.json["error"]) == (status, error)
     assert (got.one("www-authenticate") is not None) == (status == 401)
     assert got.one("x-correlation-id")
@@ -61,8 +61,8 @@ async def test_token_errors_have_their_own_form(start, basic, form, status, erro
 async def test_unknown_routes_and_wrong_methods_are_problems(start):
     caller = await start().login()
     problem(await caller("GET", "/v2/accounts"), 404, "not_found")
-    assert problem(await caller("QUERY", ACCOUNT + "/orders"), 405, "method_not_allowed").one("allow") == "GET, HEAD, POST"
-    assert problem(await caller("GET", "/oauth/token"), 405, "method_not_allowed").one("allow") == "POST"
+    for method, url, allowed in (("QUERY", ACCOUNT + "/orders", "GET, HEAD, POST"), ("GET", "/oauth/token", "POST")):
+        assert problem(await caller(method, url), 405, "method_not_allowed").one("allow") == allowed
 
 
 async def test_who_brings_no_token_is_challenged_before_anything_else(start):
@@ -222,9 +222,10 @@ async def test_bad_page_sizes(start, size):
     problem(await (await start().login())("GET", f"{ACCOUNT}/orders?limit={size}"), 400, "bad_page_size")
 
 
-@pytest.mark.parametrize(("query", "count"), [("", 50), ("limit=1", 1), ("limit=201", 200), ("limit=" + "9" * 5000, 200)])
-async def test_page_sizes(start, query, count):
-    got = await (await start().login())("GET", f"{ACCOUNT}/transactions?{query}")
+@pytest.mark.parametrize(("size", "count"), [(None, 50), ("1", 1), ("201", 200), ("9" * 5000, 200)])
+async def test_page_sizes(start, size, count):
+    query = "" if size is None else f"?limit={size}"
+    got = await (await start().login())("GET", f"{ACCOUNT}/transactions{query}")
     assert len(got.json["items"]) == count
     assert got.json["total_estimate"] == 10_000
 
@@ -255,11 +256,11 @@ async def test_buckets_run_dry_and_fill_again(start):
     assert left == [f'"reads";r={number};t=1' for number in range(19, -1, -1)]
     refused = problem(await caller("GET", url), 429, "throttled")
     assert refused.one("retry-after") == "1"
-    assert refused.one("ratelimit-policy") == '"reads";q=20;w=2'
+    assert refused.one("ratelimit-policy") == '"reads";q=20;w=5'
     assert refused.one("cache-control") == "no-store"
     assert (await caller.submit(1, account="acct-limits")).one("ratelimit") == '"writes";r=9;t=1'
     caller.clock.now += 1
-    assert (await caller("GET", url)).one("ratelimit") == '"reads";r=9;t=1'
+    assert (await caller("GET", url)).one("ratelimit") == '"reads";r=3;t=1'
 
 
 async def test_requests_without_a_valid_token_cost_nothing(start):
@@ -273,8 +274,8 @@ async def test_correlation_ids(start):
     caller = await start().login()
     offered = str(uuid.uuid4())
     assert (await caller("GET", "/nowhere", headers={"X-Correlation-Id": offered})).json["correlation_id"] == offered
-    ids = {(await caller("GET", "/v1/status", headers={"X-Correlation-Id": "x\r\ny"})).one("x-correlation-id") for _ in range(50)}
-    assert len({uuid.UUID(one) for one in ids}) == 50
+    replies = [await caller("GET", "/v1/status", headers={"X-Correlation-Id": "x\r\ny"}) for _ in range(50)]
+    assert len({uuid.UUID(got.one("x-correlation-id")) for got in replies}) == 50
 
 
 async def test_a_crash_shows_nothing_of_the_inside(start, monkeypatch, caplog):
@@ -296,3 +297,13 @@ async def test_the_same_seed_gives_the_same_data(start):
     for url in urls:
         left, right = (await one("GET", url)).json, (await two("GET", url)).json
         assert {**left, "next_cursor": ""} == {**right, "next_cursor": ""}
+
+
+async def test_a_body_that_is_cut_off_is_not_taken_for_whole(start):
+    messages = iter([{"type": "http.request", "body": b"{}", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive():
+        return next(messages)
+
+    with pytest.raises(Refused, match="malformed_json"):
+        await bodies.read({"headers": []}, receive)

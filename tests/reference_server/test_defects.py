@@ -3,6 +3,7 @@
 import base64
 import json
 import uuid
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,8 @@ async def page(caller, url, cursor=None, size=5):
 
 async def walk(caller, url=OPEN, between=None, most=12, size=5):
     """The pages' rows, and how it ended: end, error or endless."""
-    cursor, pages = None, []
+    cursor: str | None = None
+    pages: list[Any] = []
     for _ in range(most):
         got = await page(caller, url, cursor, size)
         if got.status != 200:
@@ -90,7 +92,8 @@ async def tampered(caller):
 
 async def foreign(caller):
     await full(caller)
-    cursor = (await page(await caller.another("tenant"), "/v1/accounts/acct-other/orders?status=all")).json["next_cursor"]
+    theirs = await page(await caller.another("tenant"), "/v1/accounts/acct-other/orders?status=all")
+    cursor = theirs.json["next_cursor"]
     got = await page(caller, ACCOUNT + "/orders?status=all", cursor)
     return got.status == 200 and {one["account"] for one in got.json["items"]} == {"acct-other"}
 
@@ -135,7 +138,7 @@ async def remaining(caller):
     return [(await caller("GET", LIMITED)).one("ratelimit") for _ in range(3)]
 
 
-PROBES = {}
+PROBES: dict[str, Any] = {}
 
 
 def probe(name):

@@ -26,13 +26,14 @@ async def tour(caller):
     for query in ("limit=0", "limit=3", "cursor=x", "sort=x"):
         await caller("GET", f"{ACCOUNT}/orders?{query}")
     place = (await caller("POST", ACCOUNT + "/orders", ORDER)).one("location")
-    for body in (ORDER, ORDER | {"quantity": "0"}, [], ORDER | {"client_order_id": "m", "type": "market"}):
+    bodies: tuple[Any, ...] = (ORDER, ORDER | {"quantity": "0"}, [], ORDER | {"client_order_id": "m", "type": "market"})
+    for body in bodies:
         await caller("POST", ACCOUNT + "/orders", body)
     await caller("POST", ACCOUNT + "/orders", content=b"{", headers={"Content-Type": "application/json"})
     await caller("POST", ACCOUNT + "/orders", content=b"x" * 2_000_000, headers={"Content-Type": "application/json"})
     await caller("POST", ACCOUNT + "/orders", content=b"x")
-    for method, body in (("GET", None), ("PATCH", {"price": "2"}), ("DELETE", None), ("DELETE", None), ("PATCH", {})):
-        await caller(method, place, body)
+    for method, change in (("GET", None), ("PATCH", {"price": "2"}), ("DELETE", None), ("DELETE", None), ("PATCH", {})):
+        await caller(method, place, change)
     await caller("GET", place + "/executions")
     await caller("PUT", ACCOUNT + "/preferences", {"language": "de", "currency": "EUR", "notifications": True})
     await caller("PATCH", ACCOUNT + "/preferences", {"language": "en"}, headers={"If-Match": '"x"'})

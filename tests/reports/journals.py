@@ -34,6 +34,13 @@ def document(text: str | bytes) -> ET.Element:
     return ET.fromstring(text)  # noqa: S314 - it was just written by the code under test
 
 
+def first(root: ET.Element, path: str) -> ET.Element:
+    """The first element at a path."""
+    found = root.find(path)
+    assert found is not None, path
+    return found
+
+
 @dataclass
 class Made:
     """A journal under way, and the listing that a made-up server holds: (price, id), sorted."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journals import CHECKS, LISTING, Made, document, header, offsets
+from journals import CHECKS, LISTING, Made, document, first, header, offsets
 
 from openbell.accepted import load_accepted
 from openbell.journal import Journal
@@ -113,7 +112,8 @@ def test_the_block_to_paste_can_be_loaded(folder, tmp_path):
     assert [(e["check"], e["rules"]) for e in entries] == [
         ("PAG-002", ["skipped"]), ("PAG-003", ["repeated"]), ("PAG-006", ["cursor-row-error"])]
     assert block.count("# owner") == 4
-    assert tomllib.loads(re.search(r"```toml\n(.*?)```", (folder / "summary.md").read_text(), re.DOTALL)[1])
+    pasted = (folder / "summary.md").read_text().partition("```toml\n")[2].partition("```")[0]
+    assert tomllib.loads(pasted) == tomllib.loads(block)
 
 
 def test_without_a_journal_the_reports_say_so(folder, tmp_path):
@@ -152,7 +152,7 @@ def test_what_is_no_results_file_is_an_oserror(tmp_path, content):
     ("not-applicable", "skipped"), ("warn", "system-out"), ("info", "system-out")])
 def test_each_verdict_has_its_element(verdict, element):
     root = document(junit(Material(results(result(verdict)))))
-    case = root.find("testsuite/testcase")
+    case = first(root, "testsuite/testcase")
     assert case.get("name") == "PAG-002 collection:orders"
     assert [child.tag for child in case] == ([element] if element else [])
     assert (root.get("failures"), root.get("errors"), root.get("skipped")) == (
@@ -160,14 +160,15 @@ def test_each_verdict_has_its_element(verdict, element):
 
 
 def test_an_undecided_must_is_skipped_with_its_reason():
-    case = document(junit(Material(results(result("inconclusive", "few"))))).find("testsuite/testcase/skipped")
+    root = document(junit(Material(results(result("inconclusive", "few")))))
+    case = first(root, "testsuite/testcase/skipped")
     assert case.get("message") == "no_sample: few"
 
 
 def test_a_stale_entry_fails():
     root = document(junit(Material(results(result("pass"), stale=("PAG-002 on api (skipped)",)))))
     assert root.get("failures") == "1"
-    assert root.find("testsuite[@name='accepted']/testcase").get("name") == "PAG-002 on api (skipped)"
+    assert first(root, "testsuite[@name='accepted']/testcase").get("name") == "PAG-002 on api (skipped)"
 
 
 def test_nothing_judged_is_still_a_document():

@@ -11,7 +11,8 @@ from journals import document, offsets
 
 from openbell.profile import Page, SortKey
 from openbell.reports.material import gather
-from openbell.reports.walk_drawing import MOST_PAGES, WIDTH, Drawing, Served, Traced, description, draw, short, svg
+from openbell.reports.walk_drawing import WIDTH, description, short, svg
+from openbell.reports.walks import MOST_PAGES, Drawing, Served, Traced, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -26,7 +27,7 @@ def drawings(folder: Path, pages: int) -> dict[str, Drawing]:
 
 
 def root_of(drawing: Drawing) -> ET.Element:
-    return document(svg(drawing, "k").replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))
+    return document(str(svg(drawing, "k")).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))
 
 
 def classed(root: ET.Element, name: str) -> list[ET.Element]:
@@ -46,7 +47,7 @@ def test_every_walk_finding_has_its_picture(drawn):
 def test_a_picture_is_readable_and_named(drawn, check):
     pages, found = drawn
     root = root_of(found[check])
-    _, _, width, height = map(float, root.get("viewBox").split())
+    _, _, width, height = map(float, root.get("viewBox", "").split())
     assert width == WIDTH
     assert 80 < height < 900
     shown = {e.text for e in classed(root, "w-label")}
@@ -54,7 +55,7 @@ def test_a_picture_is_readable_and_named(drawn, check):
     assert len(classed(root, "w-band")) == (3 if check == "PAG-006" else pages)
     assert root.get("role") == "img"
     named = {e.get("id"): e.text for e in root if e.tag in {f"{SVG}title", f"{SVG}desc"}}
-    assert list(named) == root.get("aria-labelledby").split()
+    assert list(named) == root.get("aria-labelledby", "").split()
     assert all(named.values())
 
 
@@ -62,7 +63,7 @@ def test_labels_do_not_overlap(drawn):
     for drawing in drawn[1].values():
         root = root_of(drawing)
         for name in ("w-label", "w-note", "w-told"):
-            heights = sorted(float(e.get("y")) for e in classed(root, name))
+            heights = sorted(float(e.get("y", "0")) for e in classed(root, name))
             assert all(b - a >= 11 for a, b in pairwise(heights))
 
 
