@@ -30,6 +30,7 @@ from openbell.target import Subject, outcome
 
 DESCENDING = "descending"
 FEWEST_PAGES = 3
+TWO_KEYS = 2
 GATEWAY = frozenset({502, 503, 504})
 
 AIP_158 = "AIP-158: an empty next_page_token is the only sign of the end; pages may be short or empty"
@@ -137,6 +138,17 @@ def ordered(recording: Recording, target: Profile, subject: Subject) -> Iterator
     for walk in (w for w in every if w not in whole):
         yield undecided("precondition", f"the walk {walk.script} did not reach its end ({walk.ended})",
                         *walk.exchanges()[-1:])
+    found = [*_in_order(whole, every, sort)]
+    width = len(ordering(sort))
+    if width and len({row.key[:width] for walk in whole for row in walk.rows()}) < TWO_KEYS:
+        yield from (o for o in found if o.state == "broken")
+        yield undecided("vacuous", "all rows have the same key: no order can be seen",
+                        *(walk.pages[0].exchange for walk in whole[:1]))
+    else:
+        yield from found
+
+
+def _in_order(whole: list[Walk], every: tuple[Walk, ...], sort: tuple[SortKey, ...]) -> Iterator[Observation]:
     for walk in whole:
         found = [*_backwards(walk, sort), *_lost_ties(walk, every, sort)]
         yield from found or [holds(*walk.exchanges())]

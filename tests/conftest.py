@@ -1,14 +1,7 @@
 """Shared by all tests."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-from tests.stand_in import SECRET, Running
-
-# Helpers of several folders of tests, such as made.py, are imported by their bare names.
-sys.path.insert(0, str(Path(__file__).parent))
+from stand_in import SECRET, Running
 
 pytest_plugins = ["pytester"]
 

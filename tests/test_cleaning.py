@@ -18,7 +18,7 @@ from openbell.loading import dumped, load, parse
 from openbell.redact import Redactor
 from openbell.registry import Cost
 from openbell.session import Session
-from tests.stand_in import SECRET
+from stand_in import SECRET
 
 SECRETS = {"env:STAND_IN_SECRET": SECRET}
 
@@ -188,7 +188,7 @@ async def test_a_torn_earlier_cleaning_does_no_harm(stand_in, target, folder, ea
 
 KILLED = """
 import asyncio, pathlib, sys
-from tests.test_cleaning import act, creating
+from test_cleaning import act, creating
 from openbell.loading import load
 folder = pathlib.Path(sys.argv[1])
 asyncio.run(act(folder, load(folder.parent / "stand-in.toml"), creating(500)))

@@ -14,7 +14,7 @@ from openbell.journal import Header, Journal, JournalError, read
 from openbell.loading import load
 from openbell.run import UnknownCheck, judged
 from openbell.wire import MAX_CONTENT
-from tests.stand_in import PROFILE
+from stand_in import PROFILE
 
 TOKEN = "eyJhbGciOi.canary.8f2c1d7e9a"
 SESSION = "canary-session-55aa77bb"

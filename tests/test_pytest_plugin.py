@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from openbell import pytest_door
-from tests.stand_in import SECRET
+from stand_in import SECRET
 
 COR = ("--openbell-only", "COR-001")
 PAG = ("--openbell-only", "PAG-002")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from tests.conformance.page_server import Mark, Refused, Row, Server, View, keyset
+from page_server import Mark, Refused, Row, Server, View, keyset
 
 Make = Callable[[random.Random], Server]
 Page = tuple[list[Row], Mark]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conformance.page_cuts import (
+from page_cuts import (
     RIGHT,
     Make,
     Page,
@@ -32,7 +32,7 @@ from tests.conformance.page_cuts import (
     starting_again,
     ties_shuffled,
 )
-from tests.conformance.page_server import (
+from page_server import (
     READ_ONLY,
     SUBJECT,
     TARGET,
