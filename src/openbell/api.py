@@ -17,7 +17,7 @@ from openbell.building import Alter, values_of
 from openbell.events import JSON, Exchange, Fact, Origin
 from openbell.limits import wait_of
 from openbell.locate import ABSENT, locate, parse_json, pointer, text
-from openbell.profile import Profile
+from openbell.profile import SAFE, Profile
 from openbell.registry import Cost
 from openbell.session import Call, NotAllowed, Session, Skip, Token
 from openbell.target import items, next_cursor, outcome, page_of
@@ -108,7 +108,7 @@ class Api:
         intent = self._intend(op, by, values) if operation.role == "create" and not alter.anonymous else None
         call = Call(self.scenario, label, self.origin, op, by, alter, values, extra or {}, token)
         for _ in range(TRIES if patient else 1):
-            self._pay(writes=operation.writes)
+            self._pay(writes=operation.writes if alter.method is None else alter.method not in SAFE)
             reply = Reply(await self._send(call, fresh=fresh, lane=lane), self.target)
             if not (patient and reply.outcome("throttled")):
                 break

@@ -18,7 +18,7 @@ from openbell.promises import State
 Allow = Literal["read", "write", "disrupt", "load"]
 Role = Literal["list", "read", "create", "amend", "cancel", "replace", "token", "other"]
 Kind = Literal["api", "operation", "collection", "stream", "principal", "limit"]
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND", "SEARCH", "REPORT"})
 
 
 def _locator(value: str) -> str:

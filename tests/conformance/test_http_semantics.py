@@ -164,7 +164,8 @@ def test_statuses(status, body, word):
 
 
 def test_a_problem_document_is_no_success():
-    assert seen(exchange("x", 200, {"a": 1}, fields={"Content-Type": "application/problem+json"})) == ["error-in-success"]
+    problem = {"Content-Type": "application/problem+json"}
+    assert seen(exchange("x", 200, {"a": 1}, fields=problem)) == ["error-in-success"]
 
 
 def test_content_after_204():

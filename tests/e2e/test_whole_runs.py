@@ -54,12 +54,12 @@ def test_judging_again_elsewhere_gives_the_same_bytes(clean, tmp_path):
 
 def test_pytest_judges_the_journal_to_the_same_bytes(clean, tmp_path):
     _, run, _ = clean
+    (tmp_path / "events.jsonl").write_bytes((run / "events.jsonl").read_bytes())
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--openbell-journal", run / "events.jsonl",
-         "--openbell-out", tmp_path / "out"], cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False)
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--openbell-journal", "events.jsonl"],
+        cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False)
     assert "28 passed" in done.stdout, done.stdout + done.stderr
-    [found] = (tmp_path / "out").rglob("results.json")
-    assert found.read_bytes() == (run / "results.json").read_bytes()
+    assert (tmp_path / "results.json").read_bytes() == (run / "results.json").read_bytes()
 
 
 def spellings(secret: str) -> set[bytes]:
@@ -110,12 +110,13 @@ def test_manners(tmp_path):
     assert all(late - early >= 1 for early, late in zip(times, times[8:], strict=False))
     assert plan.returncode == 0
     planned = {kind: int(count.replace(",", "")) for count, kind in
-               re.findall(r"([\d,]+)\s+(read|write|token)s?\b", plan.stdout)}
+               re.findall(r"([\d,]+) (?:for )?(read|write|token)s", plan.stdout)}
     sent = Counter("token" if e["operation"] == "issue_token" else
-                   "read" if e["method"] in {"GET", "HEAD", "OPTIONS"} else "write" for e in events(run))
+                   "write" if e["method"] in {"POST", "PUT", "PATCH", "DELETE"} else "read" for e in events(run))
     assert planned.keys() == {"read", "write", "token"}, plan.stdout
     assert sent["token"] <= planned["token"]
-    assert sent["read"] + sent["write"] <= planned["read"] + planned["write"]
+    assert 0 < sent["read"] <= planned["read"]
+    assert 0 < sent["write"] <= planned["write"]
 
 
 PROXY = '''
