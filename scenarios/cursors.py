@@ -17,8 +17,8 @@ from urllib.parse import parse_qsl, urlsplit
 from openbell.api import Api, Reply
 from openbell.profile import Page, Profile
 from openbell.registry import Claim, Cost, scenario, share
-from openbell.scenarios.pages import Walk, fill, go
-from openbell.scenarios.pages_quiet import own_fixtures, paged, quiet_claims, walker
+from openbell.scenarios.pages import Walk, fill, go, pager
+from openbell.scenarios.pages_quiet import own_fixtures, paged, quiet_claims
 from openbell.session import Skip, principal
 from openbell.target import Subject, page_of
 
@@ -115,7 +115,7 @@ def _cost(target: Profile, subject: Subject) -> Cost:
 @scenario(per="collection", where=paged, claims=_claims, cost=_cost)
 async def cursor_tampering(api: Api, target: Profile, subject: Subject) -> None:
     """Cursors with a character changed, cut, made up, of another listing, of another principal, and edited."""
-    owner = walker(target, subject)
+    owner = pager(target)
     if own_fixtures(target, subject):
         await fill(Walk(api, target, subject.name, owner, "fixtures"), FIXTURES, TIED)
     hand = Hand(api, target, subject.name, owner)

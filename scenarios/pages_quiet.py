@@ -21,7 +21,7 @@ from openbell.scenarios.pages import (
     reference,
     writable,
 )
-from openbell.session import Skip, principal
+from openbell.session import Skip, principal, sacrificial
 from openbell.target import Subject
 
 FIXTURES = 20
@@ -40,19 +40,11 @@ def own_fixtures(target: Profile, subject: Subject) -> bool:
     return writable(target, subject) and "write" in target.target.allow
 
 
-def walker(target: Profile, subject: Subject) -> str:
-    """The principal that walks. Raises Skip without any."""
-    by = pager(target) if own_fixtures(target, subject) else principal(target)
-    if by is None:
-        raise Skip("precondition", "the profile has no principal")
-    return by
-
-
 def quiet_claims(target: Profile, subject: Subject) -> tuple[Claim, ...]:
     """What is filled is owned; what is only read is shared."""
     if own_fixtures(target, subject):
         return claims(target, subject)
-    return share(str(subject)), share(f"principal:{principal(target)}")
+    return share(str(subject)), share(f"principal:{sacrificial(target, 'pages') or principal(target)}")
 
 
 def _cost(target: Profile, subject: Subject) -> Cost:
@@ -64,7 +56,7 @@ def _cost(target: Profile, subject: Subject) -> Cost:
 async def pages_quiet(api: Api, target: Profile, subject: Subject) -> None:
     """The whole listing in the largest pages; then in small ones, twice in middle ones, and downwards where it can be
     sorted so; then in the largest again. Nothing is written meanwhile."""
-    walk = Walk(api, target, subject.name, walker(target, subject), "fixtures")
+    walk = Walk(api, target, subject.name, pager(target), "fixtures")
     size = MIDDLE
     if own_fixtures(target, subject):
         size = SIZE

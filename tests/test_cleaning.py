@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from stand_in import SECRET
 
 from openbell import cleaning
 from openbell.api import Api
@@ -18,7 +19,6 @@ from openbell.loading import dumped, load, parse
 from openbell.redact import Redactor
 from openbell.registry import Cost
 from openbell.session import Session
-from stand_in import SECRET
 
 SECRETS = {"env:STAND_IN_SECRET": SECRET}
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from stand_in import PROFILE
 
 from openbell import har
 from openbell.events import Exchange, Fact
@@ -14,7 +15,6 @@ from openbell.journal import Header, Journal, JournalError, read
 from openbell.loading import load
 from openbell.run import UnknownCheck, judged
 from openbell.wire import MAX_CONTENT
-from stand_in import PROFILE
 
 TOKEN = "eyJhbGciOi.canary.8f2c1d7e9a"
 SESSION = "canary-session-55aa77bb"

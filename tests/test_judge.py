@@ -142,7 +142,8 @@ def test_what_is_accepted_is_exactly_these_rules_and_in_force(accepted, expected
     result = verdict(broken("r", "e", "a"), header=header)
     assert result.verdict == expected
     assert bool(stale(header, [result])) == (expected == "fail")
-    assert Results("0", None, "t", "r", (result,), stale(header, [result])).exit_code == (1 if expected == "fail" else 2)
+    code = Results("0", None, "t", "r", (result,), stale(header, [result])).exit_code
+    assert code == (1 if expected == "fail" else 2)
 
 
 def test_an_undecided_must_can_be_accepted_by_its_reason():

@@ -33,7 +33,8 @@ def test_every_profile_in_the_house_is_valid():
 
 def test_three_mistakes_are_told_at_once(tmp_path):
     path = tmp_path / "p.toml"
-    path.write_text('[target]\nname = "t"\nbase_url = "ftp://x"\nalow = ["read"]\n[promise]\n"pages.noloss" = "promised"\n')
+    path.write_text('[target]\nname = "t"\nbase_url = "ftp://x"\nalow = ["read"]\n'
+                    '[promise]\n"pages.noloss" = "promised"\n')
     with pytest.raises(ProfileError) as error:
         load(path)
     told = str(error.value)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from openbell.events import Message
 from openbell.locate import ABSENT, NotJSON, Number, holds, links, locate, locator_error, parse_json, text
 
-BODY = b'{"a": {"b": [1, {"c": "x"}]}, "rows": [{"id": 1}, {"id": 2.50}], "next": "http://h/p?after=k%3D1&z", "n": null}'
+BODY = (b'{"a": {"b": [1, {"c": "x"}]}, "rows": [{"id": 1}, {"id": 2.50}], '
+        b'"next": "http://h/p?after=k%3D1&z", "n": null}')
 REPLY = Message(((b"Link", b'<http://h/2>; rel="next", </1>; rel=prev'), (b"X-Id", b"abc")), BODY)
 
 

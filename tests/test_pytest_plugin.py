@@ -5,9 +5,9 @@ import time
 import xml.etree.ElementTree as ET
 
 import pytest
+from stand_in import SECRET
 
 from openbell import pytest_door
-from stand_in import SECRET
 
 COR = ("--openbell-only", "COR-001")
 PAG = ("--openbell-only", "PAG-002")

@@ -50,9 +50,10 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """Closes the child's stdin, and ends it by signal when it does not end by itself."""
     if process.stdin:
         process.stdin.close()
-    for end in (lambda: None, process.terminate, process.kill):
+    for signal_it in (None, process.terminate, process.kill):
         with suppress(ProcessLookupError):
-            end()
+            if signal_it:
+                signal_it()
         with suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), END_S)
             return

@@ -1,7 +1,7 @@
 """Whole runs: conforming, judged again, polite, canaries, a deviation that nobody planted."""
 
-import gzip
 import base64
+import gzip
 import json
 import re
 import subprocess
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-
 from serving import CANARY, HOUSE, checked, events, openbell, reference_server, results, rules, verdicts
 
 SCHEMA = json.loads((HOUSE / "docs" / "results.schema.json").read_text())
@@ -58,7 +57,7 @@ def test_pytest_judges_the_journal_to_the_same_bytes(clean, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--openbell-journal", "events.jsonl"],
         cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False)
-    assert "28 passed" in done.stdout, done.stdout + done.stderr
+    assert f"{len(results(run)['results'])} passed" in done.stdout, done.stdout + done.stderr
     assert (tmp_path / "results.json").read_bytes() == (run / "results.json").read_bytes()
 
 
@@ -83,12 +82,12 @@ def test_no_secret_is_in_any_file_or_message(clean):
         "stdout": done.stdout.encode(), "stderr": done.stderr.encode()}
     assert len(files) >= 7
     assert len(set(issued(run))) >= 5
-    for name, content in files.items():
-        content += gzip.decompress(content) if content[:2] == b"\x1f\x8b" else b""
+    for name, raw in files.items():
+        content = raw + (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else b"")
         leaked = [s for s in spellings(CANARY) if s in content]
         assert not leaked, f"the client secret is in {name}"
         assert not re.search(rb"[Bb]earer [A-Za-z0-9_-]{16,}", content), f"a token is in {name}"
-        assert not re.search(rb'access_token\W{1,9}[A-Za-z0-9_-]{16,}', content), f"a token is in {name}"
+        assert not re.search(rb"access_token\W{1,9}[A-Za-z0-9_-]{16,}", content), f"a token is in {name}"
 
 
 def test_nothing_that_no_scenario_declared_was_sent(clean):
@@ -119,14 +118,15 @@ def test_manners(tmp_path):
     assert 0 < sent["write"] <= planned["write"]
 
 
-PROXY = '''
+PROXY = r"""
 import asyncio, sys
 async def pipe(reader, writer, drop):
     try:
-        while head := await reader.readuntil(b"\\r\\n\\r\\n"):
+        while head := await reader.readuntil(b"\r\n\r\n"):
             if drop and head.startswith(b"HTTP/1.1 401"):
                 head = b"".join(l for l in head.splitlines(True) if not l.lower().startswith(b"x-correlation-id"))
-            size = next((int(l.split(b":")[1]) for l in head.splitlines() if l.lower().startswith(b"content-length")), 0)
+            sizes = (int(l.split(b":")[1]) for l in head.splitlines() if l.lower().startswith(b"content-length"))
+            size = next(sizes, 0)
             writer.write(head + await reader.readexactly(size))
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -142,7 +142,7 @@ async def main():
     await asyncio.to_thread(sys.stdin.read)
     server.close()
 asyncio.run(main())
-'''
+"""
 
 
 def test_a_deviation_that_nobody_planted(tmp_path):
