@@ -49,7 +49,8 @@ def checked(url: str, folder: Path, *arguments: str) -> tuple[subprocess.Complet
 
 def results(run: Path) -> dict[str, Any]:
     """The results of a run's folder."""
-    return json.loads((run / "results.json").read_text())
+    found: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return found
 
 
 def verdicts(run: Path) -> dict[tuple[str, str], str]:

@@ -1,6 +1,8 @@
 """Verdicts: what observations amount to, in the presence of everything that may go wrong."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ PROFILE = {"target": {"name": "t", "base_url": "http://127.0.0.1:1", "control": 
            "operation": {"read": {"role": "read", "method": "GET", "path": "/x"}},
            "promise": {"trace.every_reply": "promised"}}
 HEADER = Header("0", "run", "2026-11-26T00:00:00+00:00", 1, "t.toml", PROFILE)
-COMMON = {"title": "t", "promise": "trace.every_reply", "sources": ("s",), "remedy": "r"}
+COMMON: dict[str, Any] = {"title": "t", "promise": "trace.every_reply", "sources": ("s",), "remedy": "r"}
 
 
 @scenario(per="api", claims=lambda _t, _s: (), cost=lambda _t, _s: Cost())
@@ -166,3 +168,10 @@ def test_the_same_journal_gives_the_same_bytes():
     def once():
         return to_bytes(Results("0", None, "t", "r", (verdict(broken("r", "e", "a"), holds()),)))
     assert once() == once()
+
+
+def test_a_lone_surrogate_of_the_target_does_not_stop_the_results():
+    found = verdict(broken("r", "e", "an id of \ud800"))
+    text = to_bytes(Results("0", None, "t", "r", (found,)))
+    assert json.loads(text)["results"][0]["findings"][0]["actual"] == "an id of \ud800"
+    assert text.decode("utf-8")

@@ -1,6 +1,7 @@
 """Profiles: every mistake at once, with its path and what would be right; secrets never shown."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,14 +9,14 @@ from openbell.loading import ProfileError, load, parse, secrets
 
 REFERENCE = Path(__file__).parents[1] / "profiles" / "reference.toml"
 
-MINIMAL = {
+MINIMAL: dict[str, Any] = {
     "target": {"name": "t", "base_url": "http://127.0.0.1:1", "control": "read"},
     "operation": {"read": {"role": "read", "method": "GET", "path": "/x"}},
     "credential": {"full": {"stack": [{"kind": "static", "secret": "env:KEY"}]}},
 }
 
 
-def changed(path: str, value: object) -> dict:
+def changed(path: str, value: object) -> dict[str, Any]:
     data = {k: dict(v) for k, v in MINIMAL.items()}
     table, _, key = path.partition(".")
     data.setdefault(table, {})[key] = value

@@ -142,10 +142,11 @@ def judge(files: tuple[Path, ...], profile: Path | None, only: tuple[str, ...], 
 
 
 def _source(files: tuple[Path, ...], target: Profile | None, only: tuple[str, ...], out: Path | None) -> Path:
-    """The journal to judge; made from HAR files, or copied to `out`, where that is asked for."""
+    """The journal to judge: made from HAR files, or copied to where its results may stand beside it."""
     from openbell import har
     if len(files) == 1 and not har.looks_like(files[0]):
-        return har.copied(files[0], out) if out else files[0]
+        beside = files[0].parent if files[0].name == "events.jsonl" else Path("openbell-results") / files[0].stem
+        return har.copied(files[0], out or beside)
     return har.to_journal(files, target, only, out)
 
 

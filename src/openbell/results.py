@@ -96,8 +96,8 @@ def to_json(results: Results) -> dict[str, Any]:
 
 
 def to_bytes(results: Results) -> bytes:
-    """The bytes of `results.json`."""
-    return json.dumps(to_json(results), ensure_ascii=False, indent=1).encode() + b"\n"
+    """The bytes of `results.json`; a lone surrogate that a target sent stays a JSON escape."""
+    return json.dumps(to_json(results), ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def reproduce(header: Header, check: str) -> str:
