@@ -107,6 +107,8 @@ class StandIn:
         self.requests.append((request.method, request.path))
         try:
             reply = await self._routed(request)
+        except web.HTTPRequestEntityTooLarge:
+            reply = self._error(413, "too_large")
         except (ValueError, ArithmeticError, LookupError, TypeError, RecursionError):
             reply = self._error(400, "invalid")
         if self.traced:
@@ -168,6 +170,8 @@ class Running:
 
     async def _serve(self) -> None:
         self._loop, self._down = asyncio.get_running_loop(), asyncio.Event()
+        # Clients that are killed reset their connections; the server library tells of each by a traceback.
+        self._loop.set_exception_handler(lambda _loop, _context: None)
         runner = web.ServerRunner(web.Server(self.server.answer), shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -34,7 +34,9 @@ class Message:
     def lines(self, name: str) -> tuple[str, ...]:
         """All values of one field, one per header line, in order; names compare without case."""
         wanted = name.lower().encode()
-        return tuple(v.decode("utf-8", "replace").strip() for k, v in self.headers if k.lower() == wanted)
+        size = len(wanted)
+        return tuple([v.decode("utf-8", "replace").strip()
+                      for k, v in self.headers if len(k) == size and k.lower() == wanted])
 
     def field(self, name: str) -> str | None:
         """The field's value, its lines joined by a comma (RFC 9110 5.3); None without the field."""

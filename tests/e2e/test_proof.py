@@ -33,7 +33,10 @@ def house(tmp_path_factory):
     folder.mkdir()
     for room in ROOMS:
         shutil.copytree(HOUSE / room, folder / room, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, code in re.findall(r"`([a-z_/]+\.py)`:\n\n```python\n(.*?)```", (HOUSE / "CONTRIBUTING.md").read_text(), re.S):
+    text = (HOUSE / "CONTRIBUTING.md").read_text()
+    recipes = re.findall(r"`([a-z_/]+\.py)`:\n\n```python\n(.*?)```", text, re.DOTALL)
+    assert len(recipes) == 3
+    for name, code in recipes:
         assert not (folder / name).exists()
         (folder / name).write_text(code)
     return folder
