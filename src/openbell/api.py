@@ -24,6 +24,7 @@ from openbell.target import items, next_cursor, outcome, page_of
 
 PATIENCE_S = 30.0
 TRIES = 4
+GONE = frozenset({404, 409, 410})
 
 
 class CostExceeded(Exception):
@@ -199,7 +200,7 @@ class Api:
         """Undoes one thing; what is already gone counts as undone."""
         undo = str(self.target.operation[made.operation].undo)
         reply = await self.call(undo, by=made.by, label=label, lane=lane, **{**made.values, "id": made.id})
-        if reply.status is not None and reply.status < 500:
+        if reply.ok or reply.status in GONE:
             self.note("undone", intent=made.intent)
             self.made = [m for m in self.made if m != made]
         return reply

@@ -109,7 +109,8 @@ def reproduce(header: Header, check: str) -> str:
 
 
 def stale(header: Header, results: Sequence[Result]) -> tuple[str, ...]:
-    """Accepted entries that covered nothing in this run."""
+    """Accepted entries of the checks of this run that covered nothing."""
     used = [r.accepted for r in results if r.accepted]
+    judged = {r.check for r in results}
     return tuple(f"{e['check']} on {e['subject']} ({', '.join(e['rules'])})"
-                 for e in header.accepted if dict(e) not in used)
+                 for e in header.accepted if e["check"] in judged and dict(e) not in used)
