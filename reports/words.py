@@ -54,9 +54,12 @@ def rules(result: Result) -> tuple[str, ...]:
 
 
 def blocking(results: Results) -> tuple[Result, ...]:
-    """The results that an entry of accepted.toml would have to cover before the run conforms."""
-    return tuple(r for r in results.results
-                 if r.verdict == "fail" or (r.verdict == "inconclusive" and r.level == "MUST"))
+    """The results that an entry of accepted.toml would have to cover before the run conforms.
+
+    A failed control is nothing to accept: it is to be mended first.
+    """
+    return tuple(r for r in results.results if r.reason != "control_failed" and (
+        r.verdict == "fail" or (r.verdict == "inconclusive" and r.level == "MUST")))
 
 
 def accepted_block(found: Iterable[Result]) -> str:
