@@ -22,6 +22,7 @@ HOUSE = Path(__file__).parents[1]
 SCHEMA = json.loads((HOUSE / "docs" / "results.schema.json").read_text())
 SECRET = "HOSTILE_SECRET"
 CANARY = 'pa"ss/wörd+=%' + uuid.uuid4().hex[:8]
+TOKEN = "tok-" + uuid.uuid4().hex
 MOST_KB = 300 * 1024
 
 
@@ -66,8 +67,8 @@ def problem(status: int, code: str, *fields: str) -> bytes:
 def orderly(asked: Asked) -> bytes:
     """What a server that behaves answers: a control read, tokens, and errors for everything else."""
     if asked.path == "/token":
-        return reply(json.dumps({"access_token": "tok-" + uuid.uuid4().hex, "expires_in": 600}).encode())
-    if b"\r\nauthorization: bearer " not in asked.head.lower() or b"no-such-token" in asked.head:
+        return reply(json.dumps({"access_token": TOKEN, "expires_in": 600}).encode())
+    if f"\r\nAuthorization: Bearer {TOKEN}\r\n".encode() not in asked.head:
         return problem(401, "unauthenticated", "WWW-Authenticate: Bearer")
     if asked.path != "/status":
         return problem(404, "not_found")
@@ -274,6 +275,6 @@ def borne(done: Done, seconds: float = 30) -> None:
     for name in ("report.html", "junit.xml", "summary.md"):
         assert (done.run / name).stat().st_size, name
     assert b"Traceback" not in (done.run / "events.jsonl").read_bytes()
-    assert not done.leaks(CANARY)
+    assert not done.leaks(CANARY, TOKEN)
     assert done.seconds < seconds
     assert done.peak_kb < MOST_KB

@@ -65,7 +65,6 @@ def demo(token_lifetime: float, **options: Any) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 @run_options
 @click.option("--base-url", metavar="URL", help="Check this address instead of the profile's base_url.")
-@click.option("--pack", metavar="NAME", help="The pack that must be fulfilled; without it, what the profile promises.")
 @click.option("--accepted", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
               help="accepted.toml: known deviations, by check, subject and rules.")
 @click.option("--allow", multiple=True, type=click.Choice(["read", "write", "disrupt", "load"]),

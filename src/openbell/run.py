@@ -39,7 +39,6 @@ class Options:
     max_time: float | None = None
     wait_ready: float = 0.0
     seed: int = 0
-    pack: str | None = None
     accepted: tuple[Mapping[str, Any], ...] = ()
     out: Path = Path("openbell-results")
     folder: Path | None = None
@@ -141,7 +140,7 @@ def _header(target: Profile, source: str, name: str, options: Options) -> Header
     return Header(
         suite=__version__, run=name, started=datetime.now(UTC).isoformat(timespec="seconds"), seed=options.seed,
         target=source, profile=json.loads(target.model_dump_json(by_alias=True, exclude_defaults=True)),
-        selection={"checks": [c.id for c in select(options)]}, pack=options.pack, accepted=options.accepted)
+        selection={"checks": [c.id for c in select(options)]}, accepted=options.accepted)
 
 
 async def _ready(session: Session, patience_s: float) -> None:
