@@ -14,7 +14,7 @@ import openbell
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("conformance", "scenarios", "loadprofiles", "reports", "reference_server")
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "src", *ROOMS)
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "src", "profiles", *ROOMS)
 NOT_SOURCES = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 
@@ -61,7 +61,7 @@ def test_the_wheel_holds_every_module(wheel_names: set[str]) -> None:
 
 def test_the_wheel_holds_types_and_licence(wheel_names: set[str]) -> None:
     dist_info = f"openbell-{openbell.__version__}.dist-info"
-    assert {"openbell/py.typed", f"{dist_info}/licenses/LICENSE"} <= wheel_names
+    assert {"openbell/py.typed", "openbell/profiles/reference.toml", f"{dist_info}/licenses/LICENSE"} <= wheel_names
 
 
 def test_the_source_archive_has_files_and_no_links(archives: Path) -> None:

@@ -91,6 +91,7 @@ class Api:
         self.reads = 0
         self.writes = 0
         self.waited = 0.0
+        self.throttled = 0
         self.made: list[Made] = []
         self.random = random.Random(f"{session.seed}:{scenario}")
 
@@ -129,6 +130,7 @@ class Api:
 
     async def _sit_out(self, reply: Reply) -> None:
         """Waits as long as a 429 outside a limit scenario asks for, within patience and plan."""
+        self.throttled += 1
         seconds = wait_of(reply.exchange) or 1.0
         if seconds > PATIENCE_S:
             raise Skip("shared_quota", f"throttled for {seconds:.0f} s outside a limit scenario")
@@ -138,6 +140,8 @@ class Api:
     def _pay(self, *, writes: bool) -> None:
         self.reads, self.writes = self.reads + (not writes), self.writes + writes
         if self.reads > self.cost.reads or self.writes > self.cost.writes:
+            if self.throttled:
+                raise Skip("shared_quota", f"throttled {self.throttled} times: the plan has no requests left")
             raise CostExceeded(f"{self.scenario} sent more than its cost of {self.cost.reads} reads and "
                                f"{self.cost.writes} writes")
 

@@ -18,13 +18,11 @@ from openbell.child import ChildFailed, child
 from openbell.loading import ProfileError, load, secrets
 from openbell.profile import Profile
 from openbell.redact import SHORT
+from openbell.reference import PROFILE, SECRET, SHOWN
 from openbell.registry import all_checks
 from openbell.results import HARNESS_FAILED, INTERRUPTED, NOT_DECIDED, OK, WRONG_USAGE
 from openbell.run import Options, Run, UnknownCheck, judged, narrowed, plan_for, select, write_results
 from openbell.session import Session
-
-SECRET = "OPENBELL_REFERENCE_SECRET"  # noqa: S105 - the name of a variable
-REFERENCE = Path(__file__).resolve().parents[2] / "profiles" / "reference.toml"
 
 
 def told(error: Exception) -> int:
@@ -75,9 +73,9 @@ async def _demo(token_lifetime: float, options: Options) -> int:
     secret = os.environ.get(SECRET) or random_secrets.token_urlsafe(24)
     arguments = ["--port", "0", "--stdin-ends", "--token-lifetime", str(token_lifetime)]
     async with child("openbell.reference_server", arguments, {SECRET: secret}) as ready:
-        target = load(REFERENCE, ready["ready"])
-        known = secrets(target, {**os.environ, SECRET: secret}, REFERENCE.parent)
-        run = await driven(target, "profiles/reference.toml", known, options)
+        target = load(PROFILE, ready["ready"])
+        known = secrets(target, {**os.environ, SECRET: secret}, PROFILE.parent)
+        run = await driven(target, SHOWN, known, options)
         return await closing(target, known, run)
 
 

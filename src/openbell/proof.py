@@ -20,10 +20,10 @@ from typing import Literal
 import click
 
 from openbell.child import child
-from openbell.commands import REFERENCE, SECRET
 from openbell.judge import evidence
 from openbell.loading import load, secrets
 from openbell.profile import Profile
+from openbell.reference import PROFILE, SECRET, SHOWN
 from openbell.registry import Check, Scenario, all_checks, all_scenarios
 from openbell.results import HARNESS_FAILED, NOT_CONFORMING, OK, WRONG_USAGE, Result, Results
 from openbell.run import Options, run
@@ -167,14 +167,14 @@ async def _all(chosen: list[Variant], out: Path, *, full: bool) -> list[Shown]:
 
 
 async def _one(variant: Variant, url: str, secret: str, out: Path, *, full: bool) -> Shown:
-    target = load(REFERENCE, url)
+    target = load(PROFILE, url)
     if variant.kind == "null":
         target = target.model_copy(update={"target": target.target.model_copy(update={"timeout_s": 3.0})})
-    known = secrets(target, {**os.environ, SECRET: secret}, REFERENCE.parent)
+    known = secrets(target, {**os.environ, SECRET: secret}, PROFILE.parent)
     folder = out / variant.name
     folder.mkdir()
     began = time.monotonic()
-    done = await run(target, "profiles/reference.toml", known, replace(selection(variant, target, full=full),
+    done = await run(target, SHOWN, known, replace(selection(variant, target, full=full),
                                                                        folder=folder))
     return Shown(variant, tuple(judge_variant(variant, done.results)), time.monotonic() - began, done.results)
 
