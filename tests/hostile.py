@@ -107,6 +107,7 @@ class Hostile:
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.sleep(0.01)  # closed transports take their leave in the loop's next turns
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -130,7 +131,7 @@ class Hostile:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            writer.close()
+            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
 
 async def _request(reader: asyncio.StreamReader) -> Asked:
@@ -152,7 +153,7 @@ control = "read_status"
 
 [credential.full]
 sacrificial = ["limits", "expiry"]
-stack = [{ kind = "oauth2", operation = "issue_token", client_id = "full", secret = "env:HOSTILE_SECRET" }]
+stack = [{ kind = "oauth2", operation = "issue_token", client_id = "full", secret = "env:HOSTILE_SECRET", leeway_s = 1 }]
 
 [operation.issue_token]
 role = "token"

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from hostile import LIMIT, TOKEN, Answer, Asked, Done, Hang, Hostile, borne, check, problem, profile, reply
+from hostile import TOKEN, Answer, Asked, Done, Hang, Hostile, borne, check, problem, profile, reply
 
 MB = 1024 * 1024
 

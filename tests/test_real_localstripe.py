@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ VERSION = "1.15.10"
 PROFILE = HOUSE / "profiles" / "localstripe.toml"
 PORT = 18101
 KEY = "sk_test_1"
-LEFT_BY_THE_SERVER = Path("/tmp/localstripe.pickle")  # noqa: S108 - its own fixed place
+LEFT_BY_THE_SERVER = Path(tempfile.gettempdir(), "localstripe.pickle")
+UNSHARE, NSENTER, IP = (shutil.which(tool) for tool in ("unshare", "nsenter", "ip"))
 RED = {"fail", "warn", "error"}
 
 # What a listing holds before we come: one customer, and from the next second on a hundred more.
@@ -59,7 +61,8 @@ class Answer:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The rows of a page."""
-        return json.loads(self.text)["data"]
+        rows: list[dict[str, Any]] = json.loads(self.text)["data"]
+        return rows
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Namespace:
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs a command within."""
-        return subprocess.run(["nsenter", "-t", str(self.pid), "-n", *command], text=True, capture_output=True,
+        return subprocess.run([str(NSENTER), "-t", str(self.pid), "-n", *command], text=True, capture_output=True,
                               timeout=120, check=False, env={**os.environ, **environment})
 
     def ask(self, path: str, key: str | None = f"{KEY}:", method: str = "GET", raw: str | None = None) -> Answer:
@@ -87,9 +90,9 @@ class Namespace:
 
 def why_not_isolated() -> str | None:
     """Why there can be no network namespace; None when there can."""
-    if missing := [tool for tool in ("unshare", "nsenter", "ip") if shutil.which(tool) is None]:
-        return f"localstripe binds every interface, and {missing[0]} is not there to shut it in"
-    tried = subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, text=True,
+    if not (UNSHARE and NSENTER and IP):
+        return "localstripe binds every interface: unshare, nsenter and ip are needed to shut it in"
+    tried = subprocess.run([UNSHARE, "-n", IP, "link", "set", "lo", "up"], capture_output=True, text=True,
                            check=False)
     return f"localstripe binds every interface: {tried.stderr.strip()[:200]}" if tried.returncode else None
 
@@ -102,9 +105,9 @@ def program(request: pytest.FixtureRequest) -> Path:
     given = os.environ.get("OPENBELL_LOCALSTRIPE_VENV")
     folder = Path(given) if given else request.config.cache.mkdir("localstripe") / VERSION
     program = folder / "bin" / "localstripe"
-    for command in () if program.exists() else (
-            [sys.executable, "-m", "venv", "--clear", folder],
-            [folder / "bin" / "python", "-m", "pip", "install", "-q", f"localstripe=={VERSION}"]):
+    install = [[sys.executable, "-m", "venv", "--clear", str(folder)],
+               [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", f"localstripe=={VERSION}"]]
+    for command in [] if program.exists() else install:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
             pytest.skip(f"localstripe {VERSION} cannot be installed: {(done.stderr.strip() or '?').splitlines()[-1]}")
@@ -118,7 +121,7 @@ def world(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     inside = f"ip link set lo up && exec '{program}' --port {PORT} --from-scratch"
     log = tmp_path_factory.mktemp("localstripe") / "stderr"
     with log.open("w") as stderr, subprocess.Popen(
-            ["unshare", "-n", "sh", "-c", inside], stdout=subprocess.PIPE, stderr=stderr, text=True,
+            [str(UNSHARE), "-n", "sh", "-c", inside], stdout=subprocess.PIPE, stderr=stderr, text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
         try:
             assert process.stdout

@@ -45,7 +45,8 @@ def stopped(tmp_path):
     with reference_server() as url:
         process = subprocess.Popen(
             [sys.executable, "-m", "openbell", "check", PROFILE, "--base-url", url, "--out", tmp_path,
-             "--only", "PAG-*"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path, env={**os.environ, SECRET: CANARY})
+             "--only", "PAG-*"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path,
+            env={**os.environ, SECRET: CANARY})
 
         def stop(how: signal.Signals) -> tuple[int, float, bytes]:
             until_made(tmp_path, process)
