@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serving import HOUSE, results, rules, verdicts
+from serving import HOUSE, results, rules, verdicts
 
 VERSION = "1.15.10"
 PROFILE = HOUSE / "profiles" / "localstripe.toml"
