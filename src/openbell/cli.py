@@ -56,7 +56,7 @@ def run_options(command: F) -> F:
 @click.option("--token-lifetime", type=click.FloatRange(1, 3600), default=4.0, show_default=True, metavar="S",
               help="Lifetime of the reference server's tokens.")
 def demo(token_lifetime: float, **options: Any) -> None:
-    """Start the reference server, check it completely, write the report."""
+    """Check the reference server and write the report."""
     from openbell import commands
     sys.exit(commands.demo(token_lifetime, options))
 
@@ -86,7 +86,10 @@ def check(target: Path, base_url: str | None, **options: Any) -> None:
 @click.option("--only", multiple=True, metavar="ID", help="Only these checks. Repeatable.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where results and reports go.")
 def judge(files: tuple[Path, ...], target: Path | None, only: tuple[str, ...], out: Path | None) -> None:
-    """Judge a journal or HAR files offline, and render the reports again."""
+    """Judge a journal or HAR files offline.
+
+    The reports are rendered again. The journal is judged where it lies, or in the folder of --out.
+    """
     from openbell import commands
     sys.exit(commands.judge(files, target, only, out))
 
@@ -103,7 +106,10 @@ def judge(files: tuple[Path, ...], target: Path | None, only: tuple[str, ...], o
               help="Access log, one JSON line a request.")
 @click.option("--list-defects", is_flag=True, help="List defects and benign variants.")
 def serve(**options: Any) -> None:
-    """Run the reference server (secret: environment variable OPENBELL_REFERENCE_SECRET)."""
+    """Run the reference server.
+
+    Its clients' secret comes from the environment variable OPENBELL_REFERENCE_SECRET.
+    """
     from openbell import commands
     sys.exit(commands.serve(options))
 
@@ -111,7 +117,10 @@ def serve(**options: Any) -> None:
 @openbell.command()
 @click.argument("check_id", required=False, metavar="[ID]")
 def checks(check_id: str | None) -> None:
-    """List the checks; with ID, one check's requirement, sources, judgement and remedy."""
+    """List the checks, or explain one.
+
+    With ID: its requirement, sources, judgement, remedy, and the defects that it catches.
+    """
     from openbell import commands
     sys.exit(commands.checks(check_id))
 
@@ -135,7 +144,11 @@ def cleanup(run: Path, target: Path | None, base_url: str | None) -> None:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("openbell-results"),
               show_default=True)
 def prove(full: bool, only: tuple[str, ...], out: Path) -> None:
-    """Show that every check can fail, for the right reason, and passes what is legal."""
+    """Show that every check can fail.
+
+    Each defect of the reference server must be caught by its declared rule, each legal but unusual behaviour must
+    pass, and servers that do nothing right must make nothing pass.
+    """
     from openbell import commands
     sys.exit(commands.prove(full=full, only=only, out=out))
 
