@@ -9,9 +9,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
@@ -85,7 +86,7 @@ class Hostile:
     connections: int = 0
     url: str = ""
 
-    def __enter__(self) -> "Hostile":
+    def __enter__(self) -> Self:
         self._up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
@@ -125,13 +126,17 @@ class Hostile:
                     return
                 if isinstance(answer, type):
                     await asyncio.Event().wait()
+                    return
                 for part in [answer] if isinstance(answer, bytes) else answer:
                     writer.write(part)
                     await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+            writer.close()
+            with suppress(TimeoutError, ConnectionError, asyncio.CancelledError):
+                await asyncio.wait_for(writer.wait_closed(), 1)
+            writer.transport.abort()
 
 
 async def _request(reader: asyncio.StreamReader) -> Asked:
@@ -148,12 +153,12 @@ name = "hostile"
 base_url = "BASE"
 allow = ["read"]
 max_rate = 2000
-timeout_s = 1
+timeout_s = 0.5
 control = "read_status"
 
 [credential.full]
 sacrificial = ["limits", "expiry"]
-stack = [{ kind = "oauth2", operation = "issue_token", client_id = "full", secret = "env:HOSTILE_SECRET", leeway_s = 1 }]
+stack = [{ kind = "oauth2", operation = "issue_token", client_id = "me", secret = "env:HOSTILE_SECRET", leeway_s = 1 }]
 
 [operation.issue_token]
 role = "token"
@@ -192,7 +197,8 @@ LIMIT = """
 operations = ["read_limited"]
 probe = "read_limited"
 capacity = 5
-per_s = 5
+per_s = 50
+model = "token_bucket"
 
 [operation.read_limited]
 role = "read"
@@ -201,7 +207,19 @@ path = "/limited"
 """
 
 
-def profile(folder: Path, base_url: str, more: str = "", **changes: str) -> Path:
+def listing(name: str, page: str = "cursor") -> str:
+    """The table of one more listing, at a path of its own."""
+    return f"""
+[operation.list_{name}]
+role = "list"
+method = "GET"
+path = "/{name}"
+page = "{page}"
+collection = {{ sort = [{{ at = "/id" }}] }}
+"""
+
+
+def profile(folder: Path, base_url: str, more: str = "", **changes: tuple[str, str]) -> Path:
     """A profile that promises everything, written into the folder; `changes` replace texts of it."""
     text = PROFILE.replace("BASE", base_url) + more
     for old, new in changes.values():
@@ -238,7 +256,8 @@ class Done:
 
     def results(self) -> dict[str, Any]:
         assert self.run
-        return json.loads((self.run / "results.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((self.run / "results.json").read_text(encoding="utf-8"))
+        return found
 
     def rules(self, check: str) -> set[str]:
         return {f["rule"] for r in self.results()["results"] if r["check"] == check for f in r["findings"]}

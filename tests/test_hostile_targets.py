@@ -6,6 +6,8 @@ import json
 import socket
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import pytest
 from hostile import TOKEN, Answer, Asked, Done, Hang, Hostile, borne, check, problem, profile, reply
@@ -27,7 +29,8 @@ def refused(done: Done, *told: str) -> None:
 def test_three_mistakes_are_all_told_and_nothing_is_sent(tmp_path):
     with Hostile() as server:
         path = profile(tmp_path, server.url, a=('control = "read_status"', 'control = "read_statsu"'),
-                       b=('page = "cursor"', 'page = "cursors"'), c=('operation = "issue_token"', 'operation = "issue"'))
+                       b=('page = "cursor"', 'page = "cursors"'),
+                       c=('operation = "issue_token"', 'operation = "issue"'))
         done = check(tmp_path, path)
         assert not server.connections
     refused(done, "3 mistakes", "target.control", "operation.list_rows.page", "credential.full.stack.0.operation",
@@ -111,12 +114,17 @@ def body_of(size: int, piece: bytes = b"x") -> Iterator[bytes]:
         yield part
 
 
-def page(rows: list[object], cursor: str | None) -> bytes:
+def page(rows: list[object], cursor: object) -> bytes:
     return reply(json.dumps({"items": rows, "next_cursor": cursor}).encode())
 
 
 def nested(depth: int) -> bytes:
     return b'{"items": ' + b"[" * depth + b"]" * depth + b"}"
+
+
+@cache
+def zipped() -> bytes:
+    return gzip.compress(b"0" * (100 * MB))
 
 
 def wide(count: int) -> bytes:
@@ -142,15 +150,16 @@ ROWS: dict[str, Callable[[Asked], Answer]] = {
                                  str((int(asked.query("cursor") or 0) + 1) % 3)) if asked.query("cursor").isdigit()
     or not asked.query("cursor") else problem(400, "bad_cursor"),
     "redirects to itself": lambda asked: reply(b"", 302, f"Location: {asked.target}"),
-    "gzip bomb": lambda asked: reply(gzip.compress(b"0" * (100 * MB), 9), 200, "Content-Encoding: gzip"),
-    "deflate bomb": lambda asked: reply(zlib.compress(b"[" * (100 * MB), 9), 200, "Content-Encoding: deflate"),
-    "bomb in a bomb": lambda asked: reply(gzip.compress(gzip.compress(b"0" * (100 * MB))), 200,
+    "gzip bomb": lambda asked: reply(zipped(), 200, "Content-Encoding: gzip"),
+    "deflate bomb": lambda asked: reply(zlib.compress(b"[" * (20 * MB), 9), 200, "Content-Encoding: deflate"),
+    "bomb in a bomb": lambda asked: reply(gzip.compress(zipped()), 200,
                                           "Content-Encoding: gzip, gzip"),
     "invalid UTF-8": lambda asked: reply(b'{"items": [{"id": "\xc3\x28\xff"}]}'),
     "invalid UTF-8 in fields": lambda asked: [reply().replace(b"X-Trace: ", b"X-Trace: \xff\xfe\xc3\x28")],
     "lone surrogates": lambda asked: page([{"id": "\ud800"}], "\udfff"),
     "10,000 headers": lambda asked: reply(b"{}", 200, *(f"X-{i}: a" for i in range(10_000))),
-    "100 MB of headers": lambda asked: reply(b"{}", 200, *(f"X-{i}: {'a' * 60_000}" for i in range(1_700))),
+    "20 MB of headers": lambda asked: reply(b"{}", 200, *(f"X-{i}: {'a' * 15_000}" for i in range(1_400))),
+    "a header of 1 MB": lambda asked: reply(b"{}", 200, f"X-A: {'a' * MB}"),
     "NaN": lambda asked: reply(b'{"items": [{"id": NaN}], "next_cursor": NaN}'),
     "duplicate keys": lambda asked: reply(b'{"items": [{"id": 1, "id": 2}], "items": []}'),
     "nested 100,000 deep": lambda asked: reply(nested(100_000)),
@@ -159,15 +168,149 @@ ROWS: dict[str, Callable[[Asked], Answer]] = {
     "huge numbers": lambda asked: reply(b'{"items": [{"id": ' + b"9" * 100_000 + b'}, {"id": 1e400}]}'),
     "a cursor of 1 MB": lambda asked: page([ROW], "c" * MB),
     "a cursor that is no text": lambda asked: page([ROW], {"a": [1]}),
+    "much that is new": lambda asked: page([{"id": str(next(COUNTER)), "text": "x" * 3 * MB}], f"c{next(COUNTER)}"),
+    "many that are new": lambda asked: page([{"id": next(COUNTER)} for _ in range(90_000)], f"c{next(COUNTER)}"),
     "a list for a page": lambda asked: reply(b"[1, null]"),
     "rows that are none": lambda asked: page([None, 5, "x", [], {"id": None}, {}], None),
     "an odd status": lambda asked: reply(b"{}", 999),
-    "early hints without end": lambda asked: itertools.repeat(b"HTTP/1.1 103 Early Hints\r\n\r\n", 1_000_000),
+    "early hints without end": lambda asked: itertools.repeat(b"HTTP/1.1 103 Early Hints\r\n\r\n", 10_000_000),
 }
 
 
-@pytest.mark.parametrize("case", ROWS)
-def test_a_listing_that_is_hostile(tmp_path, case):
+HEAVY = ("100 MB", "100 MB of JSON", "wide", "gzip bomb", "deflate bomb", "bomb in a bomb", "20 MB of headers",
+         "a cursor of 1 MB", "much that is new", "many that are new")
+SILENT = ("hangs", "half a head", "early hints without end")
+# What is legal, if odd, may conform.
+HARMLESS = {"invalid UTF-8 in fields", "rows that are none"}
+
+
+@pytest.mark.parametrize("case", HEAVY)
+def test_a_listing_that_is_too_much(tmp_path, case):
     with Hostile({"/rows": ROWS[case]}) as server:
         done = check(tmp_path, profile(tmp_path, server.url), "--skip", "CRD-*")
+        assert [asked for asked in server.asked if asked.path == "/rows"]
     borne(done)
+    assert "fail" not in done.verdicts("PAG-004"), "the harness's own cap is not the target's loss"
+
+
+def test_listings_that_are_hostile_each_in_its_way(tmp_path):
+    names = {f"odd_{i}": case for i, case in enumerate(ROWS) if case not in (*HEAVY, *SILENT)}
+    with Hostile({f"/{name}": ROWS[case] for name, case in names.items()}) as server:
+        path = profile(tmp_path, server.url, "".join(map(listing, names)))
+        done = check(tmp_path, path, "--skip", "CRD-*")
+        assert {asked.path[1:] for asked in server.asked} >= set(names)
+    borne(done, 60)
+    complete = {r["subject"].removeprefix("collection:list_"): r["verdict"] for r in done.results()["results"]
+                if r["check"] == "PAG-001"}
+    assert {case for name, case in names.items() if complete[name] == "pass"} <= HARMLESS
+
+
+def test_listings_that_never_answer(tmp_path):
+    names = {f"odd_{i}": case for i, case in enumerate(SILENT)}
+    with Hostile({f"/{name}": ROWS[case] for name, case in names.items()}) as server:
+        path = profile(tmp_path, server.url, "".join(map(listing, names)), a=("timeout_s = 0.5", "timeout_s = 0.2"))
+        done = check(tmp_path, path, "--only", "PAG-*")
+    borne(done, 20)
+    assert done.verdicts("PAG-001") == {"inconclusive"}
+
+
+# --- a target that leads elsewhere
+
+
+LINKS = ("http://{elsewhere}/rows?c=1", "//{elsewhere}/rows?c=2", "http://user:pw@{host}/rows", "http://[::1",
+         "file:///etc/passwd", "ftp://{host}/rows", "http://{host}@{elsewhere}/", "\\\\{elsewhere}\\rows")
+
+
+def test_nothing_is_sent_to_another_host(tmp_path):
+    with Hostile() as elsewhere, Hostile() as server:
+        hosts = {"elsewhere": elsewhere.url.removeprefix("http://"), "host": server.url.removeprefix("http://")}
+        links = {f"link_{i}": link.format(**hosts) for i, link in enumerate(LINKS)}
+        for name, link in links.items():
+            server.answers[f"/{name}"] = lambda asked, link=link: page([ROW], link)
+        for status in (301, 302, 303, 307, 308):
+            links[f"to_{status}"] = ""
+            server.answers[f"/to_{status}"] = lambda asked, status=status: reply(
+                b"", status, f"Location: {elsewhere.url}/rows")
+        urls = '\n[page.urls]\nmechanism = "url"\n'
+        path = profile(tmp_path, server.url, urls + "".join(listing(name, "urls") for name in links))
+        done = check(tmp_path, path, "--skip", "CRD-*")
+        assert {asked.path[1:] for asked in server.asked} >= set(links)
+        assert not elsewhere.connections
+    borne(done, 60)
+
+
+def test_a_token_endpoint_that_redirects_elsewhere(tmp_path):
+    with Hostile() as elsewhere:
+        to = f"Location: {elsewhere.url}/token"
+        with Hostile({"/token": lambda asked: reply(b"", 307, to)}) as server:
+            done = check(tmp_path, profile(tmp_path, server.url))
+        assert not elsewhere.connections
+    borne(done, 10)
+
+
+# --- limits that lie
+
+
+FIELDS = (
+    ("X-RateLimit-Limit: -5", "X-RateLimit-Remaining: -1"),
+    (f"X-RateLimit-Limit: {10**30}", f"X-RateLimit-Remaining: {10**30}", f"X-RateLimit-Reset: {10**30}"),
+    ("X-RateLimit-Limit: 5.5", "X-RateLimit-Remaining: 1e400"),
+    ("RateLimit-Limit: 5", "RateLimit-Limit: 6", "RateLimit-Remaining: 1", "RateLimit-Remaining: 2"),
+    ("X-RateLimit-Limit: 5", "X-RateLimit-Remaining: 5", "RateLimit-Limit: 90", "RateLimit-Remaining: 1"),
+    ("X-RateLimit-Limit: 5", "X-RateLimit-Remaining: 50"),
+    (f'RateLimit: "a";r={10**30};t=-1', 'RateLimit-Policy: "a";q=1.5'),
+    ("RateLimit: " + "(" * 10_000,),
+    ("Retry-After: " + "9" * 10_000,),
+)
+
+
+def test_rate_limit_fields_that_lie(tmp_path):
+    turns = itertools.cycle(FIELDS)
+    with Hostile({"/rows": lambda asked: reply(b'{"items": []}', 200, *next(turns))}) as server:
+        done = check(tmp_path, profile(tmp_path, server.url), "--skip", "CRD-*")
+    borne(done)
+    assert done.verdicts("RL-003") == {"warn"}
+    assert done.rules("RL-003") == {"syntax", "dialects-contradict", "remaining-above-limit"}
+
+
+# Retry-After, then the verdicts of RL-001 (well formed) and RL-002 (sufficient), and the rules of RL-001.
+WAITS = {
+    "a year": (("Retry-After: 31536000",), "pass", "inconclusive", set()),
+    "forever": ((f"Retry-After: {10**30}",), "pass", "inconclusive", set()),
+    "a far date": (("Retry-After: Fri, 31 Dec 9999 23:59:59 GMT",), "pass", "inconclusive", set()),
+    "negative": (("Retry-After: -1",), "fail", "inconclusive", {"retry-after-malformed"}),
+    "a word": (("Retry-After: soon",), "fail", "inconclusive", {"retry-after-malformed"}),
+    "fractional": (("Retry-After: 0.5",), "fail", "inconclusive", {"retry-after-malformed"}),
+    "doubled": (("Retry-After: 1", "Retry-After: 0"), "fail", "inconclusive", {"retry-after-malformed"}),
+}
+
+
+def limited(tmp_path, fields) -> Done:
+    turns = itertools.count(1)
+    with Hostile({"/limited": lambda asked: problem(429, "throttled", *fields) if next(turns) % 7 == 0
+                  else reply()}) as server:
+        return check(tmp_path, profile(tmp_path, server.url, LIMIT), "--only", "RL-001", "--only", "RL-002")
+
+
+@pytest.fixture(scope="module")
+def limits(tmp_path_factory) -> dict[str, Done]:
+    """The runs against all limits, side by side: they mostly wait."""
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(WAITS, pool.map(limited, map(tmp_path_factory.mktemp, ["limit"] * len(WAITS)),
+                                        [fields for fields, *_ in WAITS.values()]), strict=True))
+
+
+@pytest.mark.parametrize("case", WAITS)
+def test_a_limit_that_lies_about_waiting(limits, case):
+    _, well_formed, sufficient, rules = WAITS[case]
+    borne(limits[case])
+    assert limits[case].verdicts("RL-001") == {well_formed}
+    assert limits[case].verdicts("RL-002") == {sufficient}
+    assert limits[case].rules("RL-001") == rules
+
+
+def test_a_year_is_not_waited_outside_a_limit_either(tmp_path):
+    with Hostile({"/rows": lambda asked: problem(429, "throttled", "Retry-After: 31536000")}) as server:
+        done = check(tmp_path, profile(tmp_path, server.url), "--skip", "CRD-*")
+    borne(done, 10)
+    assert done.verdicts("PAG-001") == {"inconclusive"}

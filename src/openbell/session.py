@@ -28,6 +28,11 @@ from openbell.registry import Reason
 from openbell.wire import Answer, Line, Request
 
 MAX_TOKEN = 16 * 1024
+MAX_TOKEN_REPLY = 64 * 1024
+MAX_URL = 64 * 1024
+MAX_READ = 64 * 1024 * 1024
+VALUE = 150
+LITTLE = 4096
 MAX_LIFETIME_S = 10 * 365 * 86400.0
 
 
@@ -89,6 +94,7 @@ class Session:
         self.permits = Permits(rate)
         self.seed = seed
         self.created = 0
+        self._room = MAX_READ
         self._secrets = secrets
         self._raw: dict[str, str] = {}
         self._tokens: dict[str, Token] = {}
@@ -130,17 +136,37 @@ class Session:
     async def send(self, call: Call, line: Line) -> Exchange:
         """Sends one request and appends its exchange. Raises Skip for what the profile or a token does not allow."""
         op = self.target.operation[call.operation]
-        request = build(self.target, op, call.values, call.extra, call.alter)
-        if urlsplit(request.url).netloc not in self._hosts:
-            raise NotAllowed(f"the host {urlsplit(request.url).netloc!r} is neither the target's nor in target.hosts")
+        request = self._built(call, op)
         if call.by and not call.alter.anonymous and not op.public:
             request = await self._authorised(request, call)
         answer = await line.send(request, self.permits.take)
         self.permits.give_back()
         return self._append(call, op, request, answer)
 
+    def _built(self, call: Call, op: Operation) -> Request:
+        """The request, to a host that is allowed; what the target gave for it (cursor, link, id) may be anything."""
+        try:
+            request = build(self.target, op, call.values, call.extra, call.alter)
+            parts = urlsplit(request.url)
+        except ValueError as error:
+            raise Skip("precondition", f"{call.operation}: what the target gave makes no URL") from error
+        if len(request.url) > MAX_URL:
+            raise Skip("precondition", f"{call.operation}: what the target gave makes a URL over {MAX_URL} characters")
+        if parts.netloc not in self._hosts:
+            raise NotAllowed(f"the host {parts.netloc[:100]!r} is neither the target's nor in target.hosts")
+        if parts.scheme != "https" and self.target.target.base_url.startswith("https:"):
+            raise NotAllowed(f"the target is asked over https, not over {parts.scheme[:20]!r}")
+        return request
+
+    def _read(self, reply: Message) -> Message:
+        """The reply while the run has room for it: all that a run reads is kept until it is judged."""
+        self._room -= len(reply.content) + VALUE * reply.content.count(b",")
+        return reply if self._room >= 0 else replace(reply, content=reply.content[:LITTLE], cut=True)
+
     def _append(self, call: Call, op: Operation, request: Request, answer: Answer) -> Exchange:
-        """Redacts and appends; a token is learned first."""
+        """Redacts and appends; a token is learned first, and one that is too large to be learned is left out."""
+        if op.role == "token" and answer.reply and len(answer.reply.content) > MAX_TOKEN_REPLY:
+            answer = replace(answer, reply=replace(answer.reply, content=b"", cut=True))
         if op.role == "token" and answer.reply and call.by:
             self._learn(call.by, answer.reply)
         undeclared = call.alter.path is not None
@@ -149,7 +175,7 @@ class Session:
             n=0, scenario=call.scenario, label=call.label, origin=call.origin, route="direct", conn=answer.conn,
             principal=call.by, operation=None if undeclared else call.operation, method=request.method,
             url=clean.url(request.url), request=self._clean(answer.request), status=answer.status,
-            reply=self._clean(answer.reply) if answer.reply else None, no_reply=answer.no_reply,
+            reply=self._clean(self._read(answer.reply)) if answer.reply else None, no_reply=answer.no_reply,
             sent=answer.sent, first=answer.first, done=answer.done))
 
     def _clean(self, message: Message) -> Message:
