@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
-from hostile import TOKEN, Answer, Asked, Done, Hang, Hostile, borne, check, problem, profile, reply
+from hostile import LIMIT, TOKEN, Answer, Asked, Done, Hang, Hostile, borne, check, listing, problem, profile, reply
 
 MB = 1024 * 1024
 
