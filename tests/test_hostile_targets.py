@@ -10,7 +10,30 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
-from hostile import LIMIT, TOKEN, Answer, Asked, Done, Hang, Hostile, borne, check, listing, problem, profile, reply
+from hostile import (
+    CANARY,
+    LIMIT,
+    TOKEN,
+    Answer,
+    Asked,
+    Done,
+    Hang,
+    Hostile,
+    borne,
+    check,
+    listing,
+    problem,
+    profile,
+    reply,
+)
+
+from openbell.api import Api
+from openbell.building import Alter
+from openbell.journal import Header, Journal
+from openbell.loading import load
+from openbell.redact import Redactor
+from openbell.registry import Cost
+from openbell.session import NotAllowed, Session, Skip
 
 MB = 1024 * 1024
 
@@ -94,6 +117,16 @@ def test_an_odd_lifetime(tmp_path, lexeme):
         done = check(tmp_path, profile(tmp_path, server.url), "--skip", "PAG-*")
         assert sum(asked.path == "/token" for asked in server.asked) < 100
     borne(done, 15)
+
+
+def test_a_token_endpoint_that_turns_bad(tmp_path):
+    turns = itertools.count(1)
+    with Hostile({"/token": lambda asked: token_with(b"0.001") if next(turns) < 9
+                  else tokens(access_token=f"{next(turns)}{BIG}")}) as server:
+        done = check(tmp_path, profile(tmp_path, server.url))
+        assert [asked for asked in server.asked if asked.path == "/rows"]
+    borne(done, 15)
+    assert not done.leaks(BIG[:60])
 
 
 # --- a target that does not answer, or answers nonsense
@@ -248,6 +281,26 @@ def test_a_token_endpoint_that_redirects_elsewhere(tmp_path):
     borne(done, 10)
 
 
+async def in_process(folder, base_url, call) -> None:
+    """One call with a scenario's hands."""
+    target = load(profile(folder, base_url))
+    redactor = Redactor()
+    journal = Journal(folder / "events.jsonl", Header("0", "run", "2026-01-01T00:00:00+00:00", 0, "t", {}))
+    session = Session(target, {"env:HOSTILE_SECRET": CANARY}, journal, redactor, 500)
+    try:
+        await call(Api(session, "scenario@api", Cost(9, 9)))
+    finally:
+        await session.close_lines()
+        journal.close()
+
+
+async def test_a_link_from_https_to_http_is_refused(tmp_path):
+    async def call(api):
+        await api.call("list_rows", by="full", label="page", alter=Alter(url="http://127.0.0.1:9/rows"))
+    with pytest.raises(NotAllowed, match="https"):
+        await in_process(tmp_path, "https://127.0.0.1:9", call)
+
+
 # --- limits that lie
 
 
@@ -314,3 +367,13 @@ def test_a_year_is_not_waited_outside_a_limit_either(tmp_path):
         done = check(tmp_path, profile(tmp_path, server.url), "--skip", "CRD-*")
     borne(done, 10)
     assert done.verdicts("PAG-001") == {"inconclusive"}
+
+
+async def test_patience_has_an_end(tmp_path):
+    async def call(api):
+        api._patience = 2.5
+        await api.call("list_rows", by="full", label="page")
+    with Hostile({"/rows": lambda asked: problem(429, "throttled", "Retry-After: 2")}) as server:
+        with pytest.raises(Skip, match="throttled"):
+            await in_process(tmp_path, server.url, call)
+        assert sum(asked.path == "/rows" for asked in server.asked) == 2

@@ -212,6 +212,8 @@ def test_an_interruption_while_the_target_is_waited_for(tmp_path):
         wait_for(lambda: bool(list(out.glob("*/events.jsonl"))), process)
         process.send_signal(signal.SIGINT)
         assert process.wait(12) == 130
+    [run] = out.iterdir()
+    jsonschema.validate(results(run), SCHEMA)
     assert b"Traceback" not in (tmp_path / "said").read_bytes()
 
 
@@ -235,10 +237,17 @@ main()
 @pytest.mark.parametrize("room", [100, 100_000])
 def test_a_disk_that_is_full(server, tmp_path, room):
     """No file may grow beyond a size: the journal's next line fails, as on a full disk."""
+    before = open_orders(server.url)
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(room), "check", PROFILE, "--base-url", server.url, "--out", tmp_path / "out"],
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, SECRET: CANARY})
     assert done.returncode == 4, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert len(done.stderr.splitlines()) == 1, done.stderr
+    *progress, failure = done.stderr.splitlines()
+    assert failure == "openbell failed: OSError: [Errno 27] File too large"
+    assert all(re.match(r"checking | +[0-9.]+ s ", line) for line in progress), done.stderr
     unleaked(tmp_path, {CANARY, *server.tokens()})
+    [run] = (tmp_path / "out").iterdir()
+    cleaned = openbell("cleanup", run, "--base-url", server.url, cwd=tmp_path)
+    assert cleaned.returncode == (0 if room > 1000 else 3), cleaned.stdout + cleaned.stderr
+    assert open_orders(server.url) == before

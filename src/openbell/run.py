@@ -118,19 +118,21 @@ async def run(target: Profile, source: str, secrets: Mapping[str, str], options:
     session = Session(target, secrets, journal, redactor, plan.rate, options.seed)
     on_session(session)
     progress.critical_path = plan.critical_path()
-    await _ready(session, options.wait_ready)
     progress.begun = began = time.monotonic()
     interrupted = False
     try:
+        await _ready(session, options.wait_ready)
+        progress.begun = began = time.monotonic()
         await execute(plan, session, progress, options.max_time)
     except asyncio.CancelledError:
         interrupted = True
         unfinished(session, progress, "budget", "the run was interrupted")
+    finally:
+        await session.close_lines()
     seconds = time.monotonic() - began
     path = actual_path(plan, journal.path)
     session.note("(run)", "run_end", {"seconds": round(seconds, 3), "critical_path": round(path, 3)})
     journal.close()
-    await session.close_lines()
     results = judged(folder / "events.jsonl")
     write_results(folder, results)
     return Run(folder, results, seconds, path, interrupted, redactor.short)

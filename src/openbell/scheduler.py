@@ -111,13 +111,12 @@ async def _overlapping(todo: list[Instance], session: Session, progress: Progres
                     running[asyncio.create_task(_run(instance, session, progress))] = instance
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                del running[task]
                 task.result()
+                del running[task]
     finally:
         for task in running:
             task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _run(instance: Instance, session: Session, progress: Progress) -> None:
