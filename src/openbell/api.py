@@ -119,7 +119,7 @@ class Api:
             await self._sit_out(reply)
         # The harness's own cap is never the target's loss: what was cut cannot be walked on from.
         if reply.exchange.reply and reply.exchange.reply.cut:
-            raise Skip("budget", f"{op} answered with more than the harness reads")
+            raise Skip("budget", f"{op} answered with more than the harness reads, in a reply or in a run")
         if intent and reply.ok:
             self._keep(intent, op, by, values, reply)
         return reply

@@ -161,7 +161,8 @@ class Session:
     def _read(self, reply: Message) -> Message:
         """The reply while the run has room for it: all that a run reads is kept until it is judged."""
         self._room -= len(reply.content) + VALUE * reply.content.count(b",")
-        return reply if self._room >= 0 else replace(reply, content=reply.content[:LITTLE], cut=True)
+        room = self._room >= 0 or len(reply.content) <= LITTLE
+        return reply if room else replace(reply, content=reply.content[:LITTLE], cut=True)
 
     def _append(self, call: Call, op: Operation, request: Request, answer: Answer) -> Exchange:
         """Redacts and appends; a token is learned first, and one that is too large to be learned is left out."""
@@ -175,7 +176,7 @@ class Session:
             n=0, scenario=call.scenario, label=call.label, origin=call.origin, route="direct", conn=answer.conn,
             principal=call.by, operation=None if undeclared else call.operation, method=request.method,
             url=clean.url(request.url), request=self._clean(answer.request), status=answer.status,
-            reply=self._clean(self._read(answer.reply)) if answer.reply else None, no_reply=answer.no_reply,
+            reply=self._read(self._clean(answer.reply)) if answer.reply else None, no_reply=answer.no_reply,
             sent=answer.sent, first=answer.first, done=answer.done))
 
     def _clean(self, message: Message) -> Message:
