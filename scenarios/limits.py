@@ -97,11 +97,10 @@ def _reachable(rate: float, limit: Limit) -> None:
 
 async def _burst(driver: _Driver, episode: int) -> Reply | None:
     """Asks until it is refused, and returns that reply; None when the cap was reached first."""
-    for number in range(cap(driver.limit)):
-        reply = await driver.ask(f"burst:{episode}:{number}")
-        if refuses(reply):
-            return reply
-    return None
+    replies = await driver.api.burst(driver.limit.probe, cap(driver.limit), by=driver.by, label=f"burst:{episode}",
+                                     until=refuses)
+    driver.seen += [reply.exchange for reply in replies]
+    return replies[-1] if refuses(replies[-1]) else None
 
 
 def refuses(reply: Reply) -> bool:

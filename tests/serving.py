@@ -5,6 +5,8 @@ import os
 import secrets
 import subprocess
 import sys
+import urllib.parse
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +63,15 @@ def verdicts(run: Path) -> dict[tuple[str, str], str]:
 def rules(run: Path, check: str) -> set[str]:
     """The rules by which a check is red."""
     return {f["rule"] for r in results(run)["results"] if r["check"] == check for f in r["findings"]}
+
+
+def spellings(secret: str) -> set[bytes]:
+    """A secret as it may stand in a file."""
+    raw = secret.encode()
+    texts = {secret, json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret),
+             raw.hex(), secret.encode("latin-1").hex(),
+             *(b64encode(b"\0" * shift + raw).decode()[4:-4] for shift in range(3))}
+    return {text.encode() for text in texts}
 
 
 def events(run: Path, kinds: Sequence[str] = ("exchange",)) -> list[dict[str, Any]]:

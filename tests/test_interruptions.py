@@ -20,7 +20,7 @@ from typing import Any, Self
 import jsonschema
 import pytest
 from hostile import SCHEMA
-from serving import CANARY, PROFILE, SECRET, openbell, reference_server, results
+from serving import CANARY, PROFILE, SECRET, openbell, reference_server, results, spellings
 
 ACCOUNTS = {"full": "acct-full", "sacrificial_pages": "acct-pages", "sacrificial_expiry": "acct-expiry"}
 
@@ -138,13 +138,6 @@ def left_open(out: Path, least: int) -> Callable[[], bool]:
     return state
 
 
-def spellings(secret: str) -> set[bytes]:
-    raw = secret.encode()
-    texts = {secret, json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret),
-             raw.hex(), *(b64encode(b"\0" * shift + raw).decode()[4:-4] for shift in range(3))}
-    return {text.encode() for text in texts}
-
-
 def unleaked(folder: Path, secrets: set[str]) -> None:
     """No secret stands in any file of the folder, in any spelling."""
     sought = {spelling for secret in secrets for spelling in spellings(secret)}
@@ -168,9 +161,12 @@ def test_what_a_killed_run_leaves_can_be_judged_and_undone(server, tmp_path):
     assert judged.returncode == 2, judged.stdout + judged.stderr
     assert "the journal is not whole" in judged.stdout
     jsonschema.validate(results(torn), SCHEMA)
+    assert results(torn)["torn"]
+    assert "Traceback" not in judged.stderr
 
     cleaned = openbell("cleanup", run, "--base-url", server.url, cwd=tmp_path)
     assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
+    assert "Traceback" not in cleaned.stderr
     assert open_orders(server.url) == before
     (tmp_path / "messages").write_text(judged.stdout + judged.stderr + cleaned.stdout + cleaned.stderr)
     assert len(server.tokens()) > 5
@@ -188,6 +184,7 @@ def test_an_interrupted_run_tells_what_it_knows_and_tidies_up(server, tmp_path):
     [run] = out.iterdir()
     jsonschema.validate(results(run), SCHEMA)
     assert results(run)["conforms"] is not True
+    assert {r["verdict"] for r in results(run)["results"]} <= {"pass", "inconclusive"}
     assert b"Traceback" not in (tmp_path / "said").read_bytes()
     assert open_orders(server.url) == before
     unleaked(tmp_path, {CANARY, *server.tokens()})

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
-from openbell.loading import Problem
+from openbell.loading import Mistakes, Problem
 from openbell.profile import Kind
 from openbell.registry import all_checks
 
@@ -23,15 +23,8 @@ _KINDS = tuple(kind for kind in get_args(Kind) if kind != "api")
 _SUBJECT = re.compile(rf"api|(?:{'|'.join(_KINDS)}):\S+")
 
 
-class AcceptedError(Exception):
-    """An accepted.toml that cannot be used; `problems` holds every mistake."""
-
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
-        self.source = source
-        self.problems = tuple(problems)
-        count = len(self.problems)
-        super().__init__(f"{source}: {count} mistake{'s' * (count != 1)}\n"
-                         + "\n".join(f"  {problem}" for problem in self.problems))
+class AcceptedError(Mistakes):
+    """An accepted.toml that cannot be used."""
 
 
 def load_accepted(path: Path) -> tuple[Mapping[str, Any], ...]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from openbell.building import Alter, values_of
@@ -151,13 +151,14 @@ class Api:
             raise CostExceeded(f"{self.scenario} sent more than its cost of {self.cost.reads} reads and "
                                f"{self.cost.writes} writes")
 
-    async def burst(self, op: str, count: int, *, by: str, label: str, until: str = "", **params: Any) -> list[Reply]:
+    async def burst(self, op: str, count: int, *, by: str, label: str, until: Callable[[Reply], bool] | None = None,
+                    **params: Any) -> list[Reply]:
         """Sends an operation up to `count` times in a row on one connection, without patience; stops after the first
-        reply that is the outcome `until`."""
+        reply for which `until` is true."""
         replies: list[Reply] = []
         for i in range(count):
             replies.append(await self.call(op, by=by, label=f"{label}:{i}", patient=False, **params))
-            if until and replies[-1].outcome(until):
+            if until and until(replies[-1]):
                 break
         return replies
 
@@ -219,9 +220,3 @@ class Api:
         """Undoes all that this scenario made and did not undo."""
         for made in tuple(self.made):
             await self.undo(made)
-
-    def at_most(self, cost: Cost) -> Api:
-        """The same hands under another cost, for a part of the work that is planned on its own."""
-        other = Api(self.session, self.scenario, replace(cost), self.origin)
-        other.made = self.made
-        return other

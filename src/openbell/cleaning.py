@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from openbell import __version__
-from openbell.api import Api, CostExceeded, Reply
+from openbell.api import GONE, Api, CostExceeded, Reply
 from openbell.building import Alter, MissingValue, fill, values_of
 from openbell.events import Event, Exchange, Fact
 from openbell.journal import Header, Journal, JournalError, read
@@ -34,7 +34,6 @@ LIMIT_S = 10.0
 LANES = 4
 MAX_PAGES = 100
 SCENARIO = "(cleanup)"
-GONE = frozenset({404, 409, 410})
 
 
 @dataclass

@@ -21,7 +21,7 @@ from openbell.redact import SHORT
 from openbell.reference import PROFILE, SECRET, SHOWN
 from openbell.registry import all_checks
 from openbell.results import HARNESS_FAILED, INTERRUPTED, NOT_DECIDED, OK, WRONG_USAGE
-from openbell.run import Options, Run, UnknownCheck, judged, narrowed, plan_for, select, write_results
+from openbell.run import Options, Run, UnknownCheck, judged, plan_for, select, write_results
 from openbell.session import Session
 
 
@@ -126,7 +126,7 @@ def judge(files: tuple[Path, ...], profile: Path | None, only: tuple[str, ...], 
     """`openbell judge`: a journal is judged where it lies, or into `out`; HAR files become a journal first."""
     try:
         target = load(profile) if profile else None
-        chosen = select(narrowed(Options(), only=only))
+        chosen = select(Options(only=only))
         source = _source(files, target, only, out)
         results = judged(source, chosen if only else all_checks())
     except (ProfileError, UnknownCheck, journal.JournalError) as error:

@@ -7,7 +7,7 @@ target is never used to order events. A recording is a filter over the journal, 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, overload
 
@@ -194,8 +194,3 @@ def event_from(data: Mapping[str, Any]) -> Event:
 def numbered(event: Event, n: int) -> Event:
     """The same event with its place in the journal."""
     return replace(event, n=n)
-
-
-def newest(events: Iterable[Exchange]) -> Exchange | None:
-    """The exchange that ended last; None without any."""
-    return max(events, key=lambda e: e.done, default=None)

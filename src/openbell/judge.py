@@ -198,7 +198,7 @@ def _broken(tally: Tally) -> str:
 
 
 def _undecided(check: Check, tally: Tally) -> tuple[Verdict, str | None, str] | None:
-    if tally.counts["holds"] >= check.minimum and not (check.evidence and not tally.counts["holds"]):
+    if tally.counts["holds"] >= check.minimum:
         return None
     reason = tally.reasons.most_common(1)[0][0] if tally.reasons else "no_sample"
     few = f"{tally.counts['holds']} of at least {check.minimum} observations"

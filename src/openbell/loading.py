@@ -33,8 +33,8 @@ class Problem:
         return f"{self.path}: {self.wrong}" + (f"\n    {self.right}" if self.right else "")
 
 
-class ProfileError(Exception):
-    """A profile that cannot be used; `problems` holds every mistake."""
+class Mistakes(Exception):
+    """A file of the user's that cannot be used; `problems` holds every mistake."""
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.source = source
@@ -42,6 +42,10 @@ class ProfileError(Exception):
         count = len(self.problems)
         super().__init__(f"{source}: {count} mistake{'s' * (count != 1)}\n"
                          + "\n".join(f"  {problem}" for problem in self.problems))
+
+
+class ProfileError(Mistakes):
+    """A profile that cannot be used."""
 
 
 def load(path: Path, base_url: str | None = None) -> Profile:

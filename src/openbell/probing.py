@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from openbell.api import Api, Reply
 from openbell.building import MissingValue
 from openbell.events import Message
 from openbell.journal import Header, Journal
+from openbell.loading import dumped
 from openbell.locate import ABSENT, parse_json, pointer
 from openbell.profile import SAFE, Profile
 from openbell.redact import Redactor
@@ -55,8 +55,7 @@ async def probed(target: Profile, secrets: Mapping[str, str]) -> list[Probed]:
 
 async def _asked(target: Profile, secrets: Mapping[str, str], path: Path) -> list[Probed]:
     redactor = Redactor()
-    profile = json.loads(target.model_dump_json(by_alias=True, exclude_defaults=True))
-    journal = Journal(path, Header(__version__, "probe", "", 0, "", profile), redactor.gate)
+    journal = Journal(path, Header(__version__, "probe", "", 0, "", dumped(target)), redactor.gate)
     session = Session(target, secrets, journal, redactor, target.target.max_rate)
     names = probed_operations(target)
     api = Api(session, "(probe)", Cost(reads=len(names)))

@@ -41,7 +41,6 @@ class Variant:
     kind: Literal["clean", "defect", "benign", "null"]
     name: str
     catches: Mapping[str, tuple[str, ...]]
-    undecided: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
@@ -53,13 +52,9 @@ def variants() -> tuple[Variant, ...]:
     from openbell.reference_server.defects import all_defects
     from openbell.reference_server.nulls import NULLS
     return (Variant("clean", "conforming", {}),
-            *(Variant("defect", d.name, {c: _rules(r) for c, r in d.catches.items()}) for d in all_defects()),
-            *(Variant("benign", b.name, {}, getattr(b, "undecided", ())) for b in all_benign()),
+            *(Variant("defect", d.name, d.catches) for d in all_defects()),
+            *(Variant("benign", b.name, {}) for b in all_benign()),
             *(Variant("null", name, {}) for name in NULLS))
-
-
-def _rules(rules: str | Iterable[str]) -> tuple[str, ...]:
-    return (rules,) if isinstance(rules, str) else tuple(rules)
 
 
 def judge_variant(variant: Variant, results: Results) -> Iterator[str]:
@@ -88,12 +83,10 @@ def _verdicts(check: str, results: Results) -> str:
 def _wrong(result: Result, variant: Variant) -> bool:
     """Red or an error: neither may come of something else's defect or of a legal variant.
 
-    In the gate a defect's other checks may lack evidence. A legal variant leaves a MUST undecided only where it is
-    known to (a listing that makes every walk start again), and the clean server never.
+    In the gate a defect's other checks may lack evidence; a legal variant and the clean server leave no MUST undecided.
     """
-    if variant.kind == "defect" or result.check in variant.undecided:
-        return result.verdict in {*RED, "error"}
-    return result.verdict in {*RED, "error"} or (result.verdict == "inconclusive" and result.level == "MUST")
+    undecided = result.verdict == "inconclusive" and result.level == "MUST"
+    return result.verdict in {*RED, "error"} or (undecided and variant.kind != "defect")
 
 
 def selection(variant: Variant, target: Profile, *, full: bool) -> Options:

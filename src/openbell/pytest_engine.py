@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from openbell.cleaning import cleaned
@@ -21,7 +21,7 @@ from openbell.permits import Permits
 from openbell.profile import Profile
 from openbell.registry import Check, all_checks
 from openbell.results import Result, Results
-from openbell.run import Options, Run, judged, narrowed, run, write_results
+from openbell.run import Options, Run, judged, run, write_results
 from openbell.session import Session
 from openbell.target import Subject
 
@@ -82,9 +82,7 @@ class Engine:
 
     async def _run(self, checks: tuple[str, ...]) -> Run:
         given = self.setup
-        # What is accepted of a check that does not run is not stale.
-        accepted = tuple(entry for entry in given.options.accepted if entry["check"] in checks)
-        options = narrowed(given.options, only=checks, accepted=accepted)
+        options = replace(given.options, only=checks)
         work = run(given.target, given.source, given.secrets, options, on_session=self._attach)
         self._loop, self._task = asyncio.get_running_loop(), asyncio.create_task(work)
         done = await self._task

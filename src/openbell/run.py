@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets as random_secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from openbell import __version__
 from openbell.events import Fact
 from openbell.journal import Header, Journal, read
 from openbell.judge import judge
+from openbell.loading import dumped
 from openbell.plan import Plan, make_plan
 from openbell.profile import Allow, Profile
 from openbell.redact import Redactor
@@ -141,7 +141,7 @@ async def run(target: Profile, source: str, secrets: Mapping[str, str], options:
 def _header(target: Profile, source: str, name: str, options: Options) -> Header:
     return Header(
         suite=__version__, run=name, started=datetime.now(UTC).isoformat(timespec="seconds"), seed=options.seed,
-        target=source, profile=json.loads(target.model_dump_json(by_alias=True, exclude_defaults=True)),
+        target=source, profile=dumped(target),
         selection={"checks": [c.id for c in select(options)]}, accepted=options.accepted)
 
 
@@ -183,8 +183,3 @@ def write_results(folder: Path, results: Results) -> None:
     part = folder / ".results.json.part"
     part.write_bytes(to_bytes(results))
     part.replace(folder / "results.json")
-
-
-def narrowed(options: Options, **changes: Any) -> Options:
-    """The options with some of them replaced."""
-    return replace(options, **changes)

@@ -22,7 +22,7 @@ from openbell.events import Exchange, Fact, Message, Origin
 from openbell.journal import Journal
 from openbell.locate import parse_json, pointer
 from openbell.permits import Permits
-from openbell.profile import Credential, Operation, Profile, Step
+from openbell.profile import Operation, Profile, Step
 from openbell.redact import Redactor
 from openbell.registry import Reason
 from openbell.wire import Answer, Line, Request
@@ -111,7 +111,7 @@ class Session:
 
     def note(self, scenario: str, name: str, data: Mapping[str, Any]) -> Fact:
         """Appends a fact."""
-        clean = parse_json_safe(self.redactor, data)
+        clean = redacted(self.redactor, data)
         return self.journal.append(Fact(0, scenario, time.monotonic(), name, clean))
 
     def unique(self) -> str:
@@ -280,13 +280,13 @@ def _lifetime(exchange: Exchange, step: Step) -> float:
     return lifetime if 0 < lifetime <= MAX_LIFETIME_S else step.lifetime_s
 
 
-def parse_json_safe(redactor: Redactor, data: Any) -> Any:
+def redacted(redactor: Redactor, data: Any) -> Any:
     """Facts are redacted like everything else: every string in them."""
     if isinstance(data, str):
         return redactor.text(data)
     if isinstance(data, Mapping):
-        return {k: parse_json_safe(redactor, v) for k, v in data.items()}
-    return [parse_json_safe(redactor, v) for v in data] if isinstance(data, list | tuple) else data
+        return {k: redacted(redactor, v) for k, v in data.items()}
+    return [redacted(redactor, v) for v in data] if isinstance(data, list | tuple) else data
 
 
 def sacrificial(target: Profile, purpose: str) -> str | None:
@@ -298,8 +298,3 @@ def principal(target: Profile, role: str = "full") -> str | None:
     """The first principal of a role that is not set aside for a purpose, else any of that role."""
     found: list[tuple[bool, str]] = [(bool(c.sacrificial), n) for n, c in target.credential.items() if c.role == role]
     return min(found, key=lambda f: f[0])[1] if found else None
-
-
-def credential(target: Profile, name: str) -> Credential:
-    """A principal's credentials. Raises KeyError for an unknown name."""
-    return target.credential[name]

@@ -1,18 +1,16 @@
 """Whole runs: conforming, judged again, polite, canaries, a deviation that nobody planted."""
 
-import base64
 import gzip
 import json
 import re
 import subprocess
 import sys
-import urllib.parse
 from collections import Counter
 from pathlib import Path
 
 import jsonschema
 import pytest
-from serving import CANARY, HOUSE, checked, events, openbell, reference_server, results, rules, verdicts
+from serving import CANARY, HOUSE, checked, events, openbell, reference_server, results, rules, spellings, verdicts
 
 SCHEMA = json.loads((HOUSE / "docs" / "results.schema.json").read_text())
 
@@ -59,16 +57,6 @@ def test_pytest_judges_the_journal_to_the_same_bytes(clean, tmp_path):
         cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False)
     assert f"{len(results(run)['results'])} passed" in done.stdout, done.stdout + done.stderr
     assert (tmp_path / "results.json").read_bytes() == (run / "results.json").read_bytes()
-
-
-def spellings(secret: str) -> set[bytes]:
-    """A secret as it may stand in a file."""
-    raw = secret.encode()
-    texts = {secret, json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret),
-             raw.hex(), secret.encode("latin-1").hex()}
-    for shift in range(3):
-        texts.add(base64.b64encode(b"\0" * shift + raw).decode()[4:-4])
-    return {t.encode() for t in texts}
 
 
 def issued(log_free_run: Path) -> list[str]:
