@@ -74,7 +74,7 @@ endif
 # Renews the lock after a change in pyproject.toml, keeping the pins that still fit. All of them anew: make lock UPGRADE=1
 lock:
 	@test -n "$(UV)" || { echo "make lock needs uv: python3 -m pip install uv" >&2; exit 1; }
-	@"$(UV)" pip compile --quiet pyproject.toml --group dev --group children --universal --python-version 3.11 \
+	@"$(UV)" pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		$(if $(UPGRADE),--upgrade) --output-file requirements/lock.txt
 
