@@ -14,17 +14,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbell.building import Alter, values_of
-from openbell.events import JSON, Exchange, Fact, Origin
+from openbell.events import JSON, Exchange, Fact, Frame, Origin
+from openbell.frames import By
+from openbell.handshake import upgrade
 from openbell.limits import wait_of
 from openbell.locate import ABSENT, locate, parse_json, pointer, text
 from openbell.profile import SAFE, Profile
 from openbell.registry import Cost
 from openbell.session import Call, NotAllowed, Session, Skip, Token
+from openbell.stream import Stream
 from openbell.target import items, next_cursor, outcome, page_of
 
 PATIENCE_S = 30.0
 WHOLE_PATIENCE_S = 120.0
 TRIES = 4
+TICK_S = 0.02
+LATE_S = 0.1
 GONE = frozenset({404, 409, 410})
 
 
@@ -162,6 +167,27 @@ class Api:
                 break
         return replies
 
+    async def stream(self, name: str, *, by: str, label: str, alter: Alter | None = None, token: Token | None = None,
+                     muted: bool = False, receive_buffer: int | None = None, **params: Any) -> Stream:
+        """Opens a declared stream as a principal; it still has to be entered. The handshake counts as a read.
+
+        `stream.handshake` is its exchange: without a status 101 the stream never opened. `muted` answers no Ping from
+        the first frame on; `receive_buffer` bounds what the system holds for a client that does not read, in bytes.
+        """
+        self._pay(writes=False)
+        credential = self.target.credential.get(by)
+        values = {"unique": self.session.unique(), **(credential.values if credential else {}), **params}
+        stream = Stream(self, name, by, label, values, token)
+        self.session.streams.setdefault(self.scenario, []).append(stream)
+        call = Call(self.scenario, label, self.origin, "", by, alter or Alter(), values, {}, token)
+        await upgrade(self.session, call, stream, muted=muted, receive_buffer=receive_buffer)
+        return stream
+
+    def frame(self, stream: Stream, at: float, by: By, opcode: int, payload: bytes) -> bool:
+        """Appends a frame of a stream; False when the run has no room for more."""
+        return self.session.frame(Frame(0, self.scenario, stream.label, stream.route, stream.conn, at, by, opcode,
+                                        payload))
+
     async def mint(self, by: str) -> Token:
         """A new token of the principal's own, never renewed. It counts as a read."""
         self._pay(writes=False)
@@ -179,7 +205,16 @@ class Api:
         if self.waited > self.cost.longest_wait_s + 0.5:
             raise CostExceeded(f"{self.scenario} waits longer than its cost of {self.cost.longest_wait_s:g} s")
         self.note("wait", seconds=round(seconds, 3), why=why)
-        await asyncio.sleep(seconds)
+        await self._sleep(time.monotonic() + seconds)
+
+    async def _sleep(self, until: float) -> None:
+        """Sleeps in short ticks: one that is late tells how far the harness itself lags behind."""
+        while (left := until - time.monotonic()) > 0:
+            due = time.monotonic() + min(TICK_S, left)
+            await asyncio.sleep(due - time.monotonic())
+            late = time.monotonic() - due
+            if late > LATE_S:
+                self.note("lag", seconds=round(late, 3))
 
     async def until(self, instant: float, why: str) -> None:
         """Waits for an instant of the monotonic clock."""

@@ -79,7 +79,7 @@ class Fold:
         self.checks = tuple(c for c in checks if chosen is None or c.id in chosen)
         self._traffic = [(c, Tally(), dict[str, Any]()) for c in self.checks if c.traffic]
         self._recordings: dict[str, list[Event]] = {
-            name: [] for c in self.checks for s in c.subjects(self.target) for name in c.sources_of(s)}
+            name: [] for c in self.checks for s in c.subjects(self.target) for name in c.sources_of(self.target, s)}
         self._ended: set[str] = set()
         self._skipped: dict[str, tuple[str, str]] = {}
         self._errors: dict[str, str] = {}
@@ -121,12 +121,12 @@ class Fold:
 
     def ready(self, check: Check, subject: Subject) -> bool:
         """Whether all evidence of a scenario check is in."""
-        return all(n in self._ended or n in self._skipped for n in check.sources_of(subject))
+        return all(n in self._ended or n in self._skipped for n in check.sources_of(self.target, subject))
 
     def scenario_tally(self, check: Check, subject: Subject) -> Tally:
         """Judges one scenario check on the recording of its scenarios."""
         tally = Tally()
-        names = check.sources_of(subject)
+        names = check.sources_of(self.target, subject)
         tally.error = next((self._errors[n] for n in names if n in self._errors), None)
         for name in names:
             if name not in self._ended and name not in self._errors:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from openbell.profile import Operation, Profile
+from openbell.profile import Operation, Profile, Stream
 from openbell.promises import PROMISES
 from openbell.target import STANDARD
 
@@ -136,6 +136,8 @@ def references(profile: Profile) -> Iterator[Problem]:
     for name, limit in profile.limit.items():
         for wanted in {*limit.operations, limit.probe} - set(profile.operation):
             yield Problem(f"limit.{name}", f"no such operation: {wanted!r}", _near(wanted, profile.operation))
+    for name, stream in profile.stream.items():
+        yield from _stream(profile, f"stream.{name}", stream)
     for name in set(profile.outcome) - set(STANDARD):
         yield Problem(f"outcome.{name}", "no check asks for this outcome", _near(name, STANDARD))
     yield from _patterns(profile)
@@ -175,9 +177,34 @@ def _operation(profile: Profile, path: str, op: Operation) -> Iterator[Problem]:
         yield Problem(f"{path}.undo", "is missing", "a create operation names the operation that undoes it")
 
 
+def _stream(profile: Profile, path: str, stream: Stream) -> Iterator[Problem]:
+    published = stream.published
+    listings = [name for name, op in profile.operation.items() if op.page]
+    creates = [name for name, op in profile.operation.items() if op.role == "create"]
+    for member, name, known in (
+        ("principal", stream.principal, list(profile.credential)),
+        ("published.by", published and published.by, creates),
+        ("published.truth", published and published.truth, listings),
+    ):
+        if name and name not in known:
+            yield Problem(f"{path}.{member}", f"no such name: {name!r}", _near(name, known))
+    if not stream.url.startswith(("/", "ws://", "wss://")):
+        yield Problem(f"{path}.url", "is neither a path nor a ws(s) URL", "such as /v1/stream")
+    if stream.auth == "message" and not stream.login:
+        yield Problem(f"{path}.login", "is missing", "auth = 'message' needs the script that logs in")
+    for member in ("resubscribe", "sequence"):
+        if stream.resume == "replay" and not getattr(stream, member):
+            yield Problem(f"{path}.{member}", "is missing", "resume = 'replay' needs it")
+
+
 def _patterns(profile: Profile) -> Iterator[Problem]:
     predicates = [(f"outcome.{n}.all.{i}", p) for n, o in profile.outcome.items() for i, p in enumerate(o.all)]
     predicates += [(f"page.{n}.end", p.end) for n, p in profile.page.items() if p.end]
+    for name, stream in profile.stream.items():
+        predicates += [(f"stream.{name}.classes.{c}", p) for c, p in stream.classes.items()]
+        for script in ("login", "subscribe", "resubscribe"):
+            predicates += [(f"stream.{name}.{script}.{i}.expect", turn.expect)
+                           for i, turn in enumerate(getattr(stream, script)) if turn.expect]
     for path, predicate in predicates:
         given = [k for k in ("equals", "within", "matches", "present") if getattr(predicate, k) is not None]
         if len(given) != 1:

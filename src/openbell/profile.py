@@ -101,7 +101,7 @@ class Credential(Table):
     """A principal: its role, the values that its requests use, and its stack of credentials."""
 
     role: Literal["full", "read_only", "other_tenant"] = "full"
-    sacrificial: tuple[Literal["limits", "expiry", "pages"], ...] = ()
+    sacrificial: tuple[Literal["limits", "expiry", "pages", "streams"], ...] = ()
     values: Mapping[str, str] = Field(default_factory=dict)
     stack: tuple[Step, ...] = ()
 
@@ -200,6 +200,7 @@ class Operation(Table):
     page: str | None = None
     id: Pointer | None = None
     natural_key: str | None = None
+    idempotency: Idempotency | None = None
     undo: str | None = None
     collection: Collection | None = None
     values: Mapping[str, str] = Field(default_factory=dict)
@@ -223,31 +224,94 @@ class Limit(Table):
 
 
 class Heartbeat(Table):
-    """Who beats, how, how often, and how long an answer may take."""
+    """Who beats, how, how often, and how long an answer may take.
+
+    With `ping` the server sends Ping frames, to be answered with Pong; with `message` what the class `heartbeat` says.
+    `answer_within_s` is how long a client may leave a beat unanswered; None where the server does not look.
+    """
 
     by: Literal["server", "client", "both"] = "server"
     kind: Literal["ping", "message"] = "ping"
-    test: Predicate | None = None
     every_s: Positive = 30.0
     idle_only: bool = False
     answer_within_s: Positive | None = None
 
 
+class Turn(Table):
+    """One step of a script: the message that is sent, and how its answer is known.
+
+    Strings in `send` are filled from the principal's values, from `{token}`, and to resume from `{position}` and
+    `{epoch}`.
+    """
+
+    send: Mapping[str, Any] | None = None
+    expect: Predicate | None = None
+
+
+class Sequence(Table):
+    """How an update tells its position: pointers into the message.
+
+    `id` is the event's identity, the same whenever it is delivered; `previous` is the position of the update before
+    it, where positions may leave numbers out; `epoch` changes when positions start anew.
+    """
+
+    at: Pointer
+    id: Pointer
+    epoch: Pointer | None = None
+    previous: Pointer | None = None
+
+
+class Published(Table):
+    """What makes updates: the operation `by`, and where an update names what that operation made (`key`).
+
+    `truth` is the listing that tells over REST what was published; its items have the members of an update.
+    """
+
+    by: str
+    key: Pointer
+    truth: str | None = None
+
+
+MessageClass = Literal["ack", "error", "heartbeat", "snapshot", "update", "gap", "control"]
+
+
 class Stream(Table):
-    """One WebSocket stream: where it is, how one enters it, how it lives and how it recovers."""
+    """One WebSocket stream: where it is, how one enters it, how it lives and how it recovers.
+
+    `url` is a path below base_url, or a ws(s) URL. `resubscribe` stands for `subscribe` where a position is given.
+    A message is of the first class whose test holds, and an update where no class says what that is. The class `gap`
+    tells that continuity is lost. `retention` counts updates, `buffer_bytes` what may lie between the server and a
+    client that does not read, `life_s` is the longest session.
+    """
 
     url: str
     codec: Literal["json"] = "json"
-    login: tuple[Mapping[str, Any], ...] = ()
-    subscribe: tuple[Mapping[str, Any], ...] = ()
-    classes: Mapping[Literal["ack", "error", "heartbeat", "snapshot", "update", "control"], Predicate] = Field(
-        default_factory=dict)
+    auth: Literal["handshake", "message", "none"] = "handshake"
+    principal: str | None = None
+    login: tuple[Turn, ...] = ()
+    login_within_s: Positive | None = None
+    subscribe: tuple[Turn, ...] = ()
+    resubscribe: tuple[Turn, ...] = ()
+    classes: Mapping[MessageClass, Predicate] = Field(default_factory=dict)
     heartbeat: Heartbeat | None = None
-    sequence: Mapping[str, Any] = Field(default_factory=dict)
+    sequence: Sequence | None = None
+    published: Published | None = None
     resume: Literal["none", "resubscribe_snapshot", "rest_backfill", "replay"] = "none"
+    retention: Annotated[int, Field(gt=0, le=100_000)] | None = None
+    within_s: Positive = 5.0
     delivery: Literal["unknown", "at_least_once", "exactly_once"] = "unknown"
     slow: Literal["unknown", "close", "conflate", "gap_marker"] = "unknown"
+    busy: bool = False
+    buffer_bytes: Annotated[int, Field(gt=0)] = 8 * 1024 * 1024
     life_s: Positive | None = None
+    grace_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+
+
+class Idempotency(Table):
+    """How a create carries its key: a header field, bare or as a quoted string."""
+
+    header: str = "Idempotency-Key"
+    quoted: bool = False
 
 
 class Profile(Table):

@@ -176,9 +176,10 @@ class Check:
         """The subjects that it gives a verdict on."""
         return tuple(s for s in subjects(target, self.per) if self.where(target, s))
 
-    def sources_of(self, subject: Subject) -> tuple[str, ...]:
+    def sources_of(self, target: Profile, subject: Subject) -> tuple[str, ...]:
         """The instances of its evidence for one subject."""
-        return tuple(s.instance(subject if s.per == self.per else Subject("api")) for s in self.evidence)
+        found = ((s, subject if s.per == self.per else Subject("api")) for s in self.evidence)
+        return tuple(s.instance(about) for s, about in found if s.where(target, about))
 
 
 AREAS: Mapping[str, str] = {

@@ -14,11 +14,11 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from openbell.building import Alter, build, with_query
-from openbell.events import Exchange, Fact, Message, Origin
+from openbell.events import Exchange, Fact, Frame, Message, Origin
 from openbell.journal import Journal
 from openbell.locate import parse_json, pointer
 from openbell.permits import Permits
@@ -26,6 +26,9 @@ from openbell.profile import Operation, Profile, Step
 from openbell.redact import Redactor
 from openbell.registry import Reason
 from openbell.wire import Answer, Line, Request
+
+if TYPE_CHECKING:
+    from openbell.stream import Stream
 
 MAX_TOKEN = 16 * 1024
 MAX_TOKEN_REPLY = 64 * 1024
@@ -100,7 +103,8 @@ class Session:
         self._tokens: dict[str, Token] = {}
         self._minting: dict[str, asyncio.Lock] = {}
         self._lines: dict[tuple[str, ...], Line] = {}
-        self._tls: ssl.SSLContext | bool = (
+        self.streams: dict[str, list[Stream]] = {}
+        self.tls: ssl.SSLContext | bool = (
             ssl.create_default_context(cafile=target.target.ca_bundle) if target.target.ca_bundle else True)
         self._hosts = {urlsplit(target.target.base_url).netloc, *target.target.hosts}
         self.stamp = uuid.uuid4().hex[:10]
@@ -126,10 +130,13 @@ class Session:
 
     def new_line(self) -> Line:
         """A connection of its own; the caller closes it."""
-        return Line(self.target.target.timeout_s, self._tls, self.target.target.proxy)
+        return Line(self.target.target.timeout_s, self.tls, self.target.target.proxy)
 
     async def close_lines(self, *prefix: str) -> None:
-        """Closes the connections whose key begins so."""
+        """Closes the connections whose key begins so, and the streams."""
+        for scenario in [k for k in self.streams if k in prefix or not prefix]:
+            for stream in self.streams.pop(scenario):
+                await stream.close()
         for key in [k for k in self._lines if k[: len(prefix)] == prefix]:
             await self._lines.pop(key).close()
 
@@ -138,7 +145,7 @@ class Session:
         op = self.target.operation[call.operation]
         request = self._built(call, op)
         if call.by and not call.alter.anonymous and not op.public:
-            request = await self._authorised(request, call)
+            request = await self.authorised(request, call)
         answer = await line.send(request, self.permits.take)
         self.permits.give_back()
         return self._append(call, op, request, answer)
@@ -152,11 +159,15 @@ class Session:
             raise Skip("precondition", f"{call.operation}: what the target gave makes no URL") from error
         if len(request.url) > MAX_URL:
             raise Skip("precondition", f"{call.operation}: what the target gave makes a URL over {MAX_URL} characters")
-        if parts.netloc not in self._hosts:
-            raise NotAllowed(f"the host {parts.netloc[:100]!r} is neither the target's nor in target.hosts")
-        if parts.scheme != "https" and self.target.target.base_url.startswith("https:"):
-            raise NotAllowed(f"the target is asked over https, not over {parts.scheme[:20]!r}")
+        self.allow_host(parts.netloc, parts.scheme)
         return request
+
+    def allow_host(self, netloc: str, scheme: str) -> None:
+        """Raises NotAllowed for a host that is not the target's, and for one that is asked in the clear."""
+        if netloc not in self._hosts:
+            raise NotAllowed(f"the host {netloc[:100]!r} is neither the target's nor in target.hosts")
+        if scheme not in {"https", "wss"} and self.target.target.base_url.startswith("https:"):
+            raise NotAllowed(f"the target is asked over https, not over {scheme[:20]!r}")
 
     def _read(self, reply: Message) -> Message:
         """The reply while the run has room for it: all that a run reads is kept until it is judged."""
@@ -170,14 +181,22 @@ class Session:
             answer = replace(answer, reply=replace(answer.reply, content=b"", cut=True))
         if op.role == "token" and answer.reply and call.by:
             self._learn(call.by, answer.reply)
-        undeclared = call.alter.path is not None
-        clean = self.redactor
+        return self.exchanged(call, None if call.alter.path is not None else call.operation, request, answer)
+
+    def exchanged(self, call: Call, operation: str | None, request: Request, answer: Answer) -> Exchange:
+        """Redacts and appends an exchange."""
         return self.journal.append(Exchange(
             n=0, scenario=call.scenario, label=call.label, origin=call.origin, route="direct", conn=answer.conn,
-            principal=call.by, operation=None if undeclared else call.operation, method=request.method,
-            url=clean.url(request.url), request=self._clean(answer.request), status=answer.status,
+            principal=call.by, operation=operation, method=request.method, url=self.redactor.url(request.url),
+            request=self._clean(answer.request), status=answer.status,
             reply=self._read(self._clean(answer.reply)) if answer.reply else None, no_reply=answer.no_reply,
             sent=answer.sent, first=answer.first, done=answer.done))
+
+    def frame(self, frame: Frame) -> bool:
+        """Redacts and appends a frame; False when the run has no room for more."""
+        self.journal.append(replace(frame, payload=self.redactor.data(frame.payload)))
+        self._room -= 2 * len(frame.payload)
+        return self._room >= 0
 
     def _clean(self, message: Message) -> Message:
         return replace(message, headers=self.redactor.headers(message.headers),
@@ -196,7 +215,7 @@ class Session:
 
     # --- credentials
 
-    async def _authorised(self, request: Request, call: Call) -> Request:
+    async def authorised(self, request: Request, call: Call) -> Request:
         """The request with the principal's stack of credentials on it."""
         principal = str(call.by)
         for step in self.target.credential[principal].stack:
@@ -212,6 +231,11 @@ class Session:
             if step.header not in call.alter.headers:
                 request = replace(request, headers=(*request.headers, field_line))
         return request
+
+    async def credential(self, principal: str, token: Token | None = None) -> str:
+        """The value that a login message carries: the first credential of the principal's stack."""
+        call = Call("", "", "setup", "", principal, token=token)
+        return await self._value(principal, self.target.credential[principal].stack[0], call)
 
     async def _value(self, principal: str, step: Step, call: Call) -> str:
         if step.kind == "static":

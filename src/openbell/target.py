@@ -13,8 +13,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from openbell.events import Exchange, Message
-from openbell.locate import ABSENT, all_hold, locate, parse_json, pointer, text
-from openbell.profile import Envelope, Kind, Operation, Outcome, Page, Profile
+from openbell.locate import ABSENT, Number, all_hold, locate, parse_json, pointer, text
+from openbell.profile import (
+    Envelope,
+    Kind,
+    MessageClass,
+    Operation,
+    Outcome,
+    Page,
+    Predicate,
+    Profile,
+    Sequence,
+    Stream,
+)
 
 UNDECLARED = "(undeclared)"
 
@@ -129,6 +140,53 @@ def edge_made(target: Profile, exchange: Exchange) -> bool:
 def media_type(message: Message) -> str:
     """The media type of a message in lower case, without its parameters; "" without one."""
     return (message.field("content-type") or "").partition(";")[0].strip().lower()
+
+
+# --- streams
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where an update stands: its position, and the epoch in which it counts ("" without epochs)."""
+
+    position: str
+    epoch: str = ""
+    number: bool = True
+
+    def values(self) -> dict[str, Any]:
+        """What a script is filled with; a position that came as a number goes back as one."""
+        return {"position": int(self.position) if self.number else self.position, "epoch": self.epoch}
+
+
+def position(sequence: Sequence, value: Any) -> Position | None:
+    """The position of an update; None where it has none."""
+    at = pointer(value, sequence.at)
+    if at is ABSENT or at is None:
+        return None
+    epoch = text(pointer(value, sequence.epoch)) if sequence.epoch else ""
+    number = isinstance(at, Number) and at.isdigit()
+    return Position(text(at), epoch, number)
+
+
+def message_class(stream: Stream, content: bytes) -> MessageClass:
+    """The first class of the profile whose test holds; without a test for updates, what is left is an update."""
+    message = Message(content=content)
+    found = next((name for name, test in stream.classes.items() if _test(test, message)), None)
+    return found or ("control" if "update" in stream.classes else "update")
+
+
+def message_holds(test: Predicate, content: bytes) -> bool:
+    """Whether a predicate is true of a message."""
+    return _test(test, Message(content=content))
+
+
+def _test(test: Predicate, message: Message) -> bool:
+    return all_hold([_dumped(test)], None, message)
+
+
+@lru_cache(maxsize=512)
+def _dumped(test: Predicate) -> dict[str, Any]:
+    return test.model_dump(by_alias=True)
 
 
 @lru_cache(maxsize=512)

@@ -30,6 +30,13 @@ MAX_FIELDS = 1000
 LARGE = 512 * 1024
 AGENT = "openbell/0.1"
 _numbers = itertools.count(1)
+
+
+def next_connection() -> int:
+    """A number for a new connection."""
+    return next(_numbers)
+
+
 FAILURES = (TimeoutError, OSError, ValueError, aiohttp.ClientError, http_exceptions.HttpProcessingError)
 
 
@@ -59,7 +66,7 @@ class Answer:
 
 def _tracing(line: Line) -> aiohttp.TraceConfig:
     async def created(_session: object, _context: SimpleNamespace, _params: object) -> None:
-        line.conn = next(_numbers)
+        line.conn = next_connection()
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_end.append(created)
     return trace

@@ -1,0 +1,72 @@
+"""Heartbeats: pings are answered, the server beats as often as it says, and drops who no longer answers.
+
+Times are those at which the harness read the bytes; where it was late itself, nothing is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from openbell.conformance.stream_lives import PING, PONG, Life, lag, lives
+from openbell.events import Frame, Recording
+from openbell.profile import Profile
+from openbell.registry import MUST, Observation, broken, check, holds, undecided
+from openbell.scenarios.streams_idle import PONG_S, beats, server_beats, stream_idle, tolerance
+from openbell.target import Subject
+
+CONVENTION = "Conventions: streams have a heartbeat (ping and pong) by which stale connections are found"
+
+
+@check("WSH-002", title="A ping is answered by a pong with its payload", level=MUST, per="stream", where=beats,
+       promise="streams.pong", evidence=(stream_idle,), minimum=3,
+       sources=(CONVENTION, "RFC 6455 5.5.2, 5.5.3: a Pong repeats the Ping's data; only the latest Ping needs one"),
+       remedy="Answer every Ping at once with its own payload, also while updates are being sent.")
+def pings_answered(recording: Recording, _target: Profile, _subject: Subject) -> Iterator[Observation]:
+    """Each Ping is followed by a Pong with the payload of it or of a later one; no Pong has a payload of its own."""
+    for life in lives(recording, "idle"):
+        pings, pongs = life.by("client", PING), life.by("server", PONG)
+        for number, ping in enumerate(pings):
+            answers = {p.payload for p in pings[number:]}
+            pong = next((p for p in pongs if p.at >= ping.at and p.payload in answers), None)
+            yield holds(ping, pong) if pong else _unanswered(life, ping, recording)
+        for pong in pongs:
+            if pong.payload and pong.payload not in {p.payload for p in pings if p.at <= pong.at}:
+                yield broken("altered-payload", "the payload of a Ping", f"{len(pong.payload)} other bytes", pong)
+
+
+def _unanswered(life: Life, ping: Frame, recording: Recording) -> Observation:
+    if life.end and life.end.data["side"] != "server":
+        return undecided("no_reply", "the connection was ended by the harness", ping, life.end)
+    if lag(recording) > PONG_S / 2:
+        return undecided("noisy", "the harness itself was late", ping)
+    return broken("no-pong", f"a Pong within {PONG_S:g} s", "none, or none with the payload", ping)
+
+
+@check("WSH-003", title="The server beats at the declared interval", level=MUST, per="stream", where=server_beats,
+       promise="streams.heartbeat", evidence=(stream_idle,), minimum=1,
+       sources=(CONVENTION, "RFC 6455 5.5.2, 5.5.3: a Ping as a keepalive, a Pong alone as a heartbeat one way"),
+       remedy="Schedule each beat from the one before it, for as long as the connection lives; another frame may stand "
+              "for a beat only where the contract says so.")
+def server_heartbeat(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
+    """While a stream is left alone no silence of the server is longer than the interval and what is tolerated."""
+    heartbeat = target.stream[subject.name].heartbeat
+    start, end = next(recording.facts("idle_start"), None), next(recording.facts("idle_end"), None)
+    life = next(iter(lives(recording, "idle")), None)
+    if heartbeat is None or start is None or end is None or life is None:
+        return
+    if life.end and life.end.at < end.at:
+        yield undecided("precondition", f"the stream ended meanwhile: {life.end.data['how']}", life.end)
+        return
+    if lag(recording) > tolerance(heartbeat) / 2:
+        yield undecided("noisy", f"the harness itself was {lag(recording):.1f} s late", start)
+        return
+    seen = [f for f in life.frames if f.by == "server" and start.at <= f.at <= end.at]
+    times = [start.at, *(f.at for f in seen), end.at]
+    longest = max(b - a for a, b in pairwise(times))
+    allowed = heartbeat.every_s + tolerance(heartbeat)
+    if longest <= allowed:
+        yield holds(*seen[:3])
+    else:
+        yield broken("late", f"a frame of the server at least every {heartbeat.every_s:g} s",
+                     f"silence for more than {allowed:g} s", start, *seen[:3], end)

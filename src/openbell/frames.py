@@ -1,0 +1,187 @@
+"""A WebSocket client that controls the wire: what it answers, what it sends, when it reads, how it ends.
+
+Every frame of either direction is an event, stamped when its bytes arrived. Nothing is answered behind the scenario's
+back but pongs, and those only while the client is not muted. How a stream ended, and by whose doing, is a fact. What a
+target sends is bounded: a message, the frames of a stream and what a whole run reads have caps, and reaching one is
+the harness's own doing, never the target's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidURI, PayloadTooBig
+from websockets.frames import Frame as Raw
+from websockets.frames import Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+MAX_MESSAGE = 4 * 1024 * 1024
+CLOSE_S = 2.0
+LINGER = struct.pack("ii", 1, 0)
+By = Literal["client", "server"]
+OnFrame = Callable[[float, By, Raw], bool]
+OnEnd = Callable[["Ending"], None]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a connection ended: `side` is whose doing it was, `how` is `close CODE`, `reset`, `eof` or `cap`.
+
+    `violation` names the first error of protocol that the server made.
+    """
+
+    side: Literal["client", "server", "harness"]
+    how: str
+    violation: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to connect: a ws(s) URL for the handshake, and the address that is really dialled."""
+
+    url: str
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    name: str | None = None
+
+
+class Wire(asyncio.Protocol):
+    """One connection on the library's state machine."""
+
+    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], on_frame: OnFrame, on_end: OnEnd, *,
+                 muted: bool = False) -> None:
+        self.muted = muted
+        self.over = False
+        self.ended = asyncio.Event()
+        self.answered: asyncio.Future[Response | None] = asyncio.get_running_loop().create_future()
+        self.protocol = ClientProtocol(parse_uri(url), max_size=MAX_MESSAGE)
+        self.request = self.protocol.connect()
+        for name, value in headers:
+            self.request.headers[name] = value
+        self._side: Literal["client", "harness"] | None = None
+        self._on_frame, self._on_end = on_frame, on_end
+        self._send_frame, self.protocol.send_frame = self.protocol.send_frame, self._send  # type: ignore[method-assign]
+
+    # --- what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The handshake goes out."""
+        self.transport: Any = transport
+        self.protocol.send_request(self.request)
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the server."""
+        self.protocol.receive_data(data)
+        self._take(time.monotonic())
+
+    def eof_received(self) -> None:
+        """The server sends no more."""
+        self.protocol.receive_eof()
+        self._take(time.monotonic())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        if not self.answered.done():
+            self.answered.set_result(None)
+        if self.protocol.handshake_exc is None:
+            self._on_end(self._ending(error))
+        self.ended.set()
+
+    def _take(self, now: float) -> None:
+        for event in self.protocol.events_received():
+            if isinstance(event, Response):
+                self.answered.set_result(event)
+            elif isinstance(event, Raw) and not self.over and not self._on_frame(now, "server", event):
+                self.over = True
+                self.cut("harness")
+        if self.protocol.handshake_exc is not None and not self.answered.done():
+            self.answered.set_result(None)
+        self.flush()
+
+    def _ending(self, error: Exception | None) -> Ending:
+        wrong, said = self.protocol.parser_exc, self.protocol.close_rcvd
+        if self.over or isinstance(wrong, PayloadTooBig):
+            return Ending("harness", "cap")
+        violation = type(wrong).__name__ if wrong and not isinstance(wrong, EOFError) else None
+        how = f"close {int(said.code)}" if said else "reset" if isinstance(error, ConnectionError) else "eof"
+        first = said and self.protocol.close_rcvd_then_sent
+        return Ending("server" if first or not self._side else self._side, how, violation)
+
+    # --- what the stream does with it
+
+    def _send(self, frame: Raw) -> None:
+        if frame.opcode is Opcode.PONG and self.muted:
+            return
+        self._on_frame(time.monotonic(), "client", frame)
+        self._send_frame(frame)
+
+    def flush(self) -> None:
+        """Writes what the state machine has to say."""
+        for data in self.protocol.data_to_send():
+            if data:
+                self.transport.write(data)
+            else:
+                self.transport.close()
+
+    @property
+    def open(self) -> bool:
+        """Whether frames may be sent."""
+        return self.protocol.state is State.OPEN and not self.ended.is_set()
+
+    def cut(self, side: Literal["client", "harness"] = "client") -> None:
+        """Resets the connection, without a Close."""
+        self._side = self._side or side
+        with_socket = self.transport.get_extra_info("socket")
+        if with_socket is not None and not self.transport.is_closing():
+            with_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
+        self.transport.abort()
+
+    async def close(self, code: int = 1000) -> None:
+        """Says Close and waits for the other side, for a while."""
+        if self.open:
+            self._side = self._side or "client"
+            self.protocol.send_close(code)
+            self.flush()
+            self.transport.resume_reading()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self.ended.wait()
+        except TimeoutError:
+            self.cut()
+            await self.ended.wait()
+
+
+async def dial(place: Place, headers: tuple[tuple[str, str], ...], on_frame: OnFrame, on_end: OnEnd,
+               *, muted: bool = False, receive_buffer: int | None = None) -> Wire:
+    """A connection whose handshake has gone out. Raises OSError, and ValueError for a URL that is none."""
+    loop = asyncio.get_running_loop()
+    try:
+        made = Wire(place.url, headers, on_frame, on_end, muted=muted)
+    except InvalidURI as error:
+        raise ValueError(str(error)) from error
+    found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    family, kind, proto, _, address = found[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setblocking(False)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await loop.sock_connect(sock, address)
+        await loop.create_connection(lambda: made, sock=sock, ssl=place.tls,
+                                     server_hostname=place.name if place.tls else None)
+    except BaseException:
+        sock.close()
+        raise
+    return made
