@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from openbell.building import Alter, values_of
@@ -100,6 +100,7 @@ class Api:
         self._patience = WHOLE_PATIENCE_S
         self.throttled = 0
         self.made: list[Made] = []
+        self.unknown: list[Made] = []
         self.random = random.Random(f"{session.seed}:{scenario}")
 
     async def call(self, op: str, *, by: str, label: str, fresh: bool = False, lane: str = "",
@@ -125,8 +126,8 @@ class Api:
         # The harness's own cap is never the target's loss: what was cut cannot be walked on from.
         if reply.exchange.reply and reply.exchange.reply.cut:
             raise Skip("budget", f"{op} answered with more than the harness reads, in a reply or in a run")
-        if intent and reply.ok:
-            self._keep(intent, op, by, values, reply)
+        if intent:
+            self._keep(Made(intent.n, op, by, "", values), reply)
         return reply
 
     async def _send(self, call: Call, *, fresh: bool, lane: str) -> Exchange:
@@ -230,13 +231,18 @@ class Api:
         return self.note("intent", operation=op, by=by, key=values["unique"], values=kept,
                          undo=self.target.operation[op].undo)
 
-    def _keep(self, intent: Fact, op: str, by: str, values: Mapping[str, Any], reply: Reply) -> None:
-        at = self.target.operation[op].id or "/id"
-        content = reply.exchange.reply.content if reply.exchange.reply else b""
-        found = text(pointer(parse_json(content), at))
-        if found:
-            self.note("made", intent=intent.n, id=found)
-            self.made.append(Made(intent.n, op, by, found, values))
+    def _keep(self, made: Made, reply: Reply) -> None:
+        if reply.exchange.status is None:
+            self.unknown.append(made)
+        elif reply.ok and reply.exchange.reply:
+            at = self.target.operation[made.operation].id or "/id"
+            self.found(made, text(pointer(parse_json(reply.exchange.reply.content), at)))
+
+    def found(self, made: Made, id_: str) -> None:
+        """Notes the id of what was made: told by the reply, or by a listing where no reply came."""
+        if id_:
+            self.note("made", intent=made.intent, id=id_)
+            self.made.append(replace(made, id=id_))
 
     def newest(self) -> Made | None:
         """What the last successful create made."""
