@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from openbell.events import Exchange, Fact, Frame, Recording, labelled
 from openbell.locate import NotJSON, parse_json, pointer, text
-from openbell.profile import MessageClass, Stream
-from openbell.target import message_class, position
+from openbell.profile import MessageClass, Profile, Sequence, Stream
+from openbell.scenarios.streams import TRUTH
+from openbell.target import items, message_class, page_of, position
 
 PING, PONG, CLOSE, CONTINUATION = 9, 10, 8, 0
 DATA = frozenset({1, 2})
@@ -26,14 +27,28 @@ class Told:
 
 @dataclass(frozen=True)
 class Update:
-    """An update by its position, epoch, identity, and the position that it says came before ("" where it says none)."""
+    """An update by its place, its identity, and the position that it says came before ("" where it says none).
 
-    frame: Frame
+    `event` is the frame that ended it, or the exchange of the page on which the truth tells of it.
+    """
+
+    event: Frame | Exchange
     position: str
     epoch: str
     id: str
     previous: str
     value: Any
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The epoch and the position in it."""
+        return self.epoch, self.position
+
+
+def _update(event: Frame | Exchange, value: Any, sequence: Sequence) -> Update | None:
+    at = position(sequence, value)
+    previous = text(pointer(value, sequence.previous)) if sequence.previous else ""
+    return Update(event, at.position, at.epoch, text(pointer(value, sequence.id)), previous, value) if at else None
 
 
 @dataclass(frozen=True)
@@ -94,10 +109,24 @@ class Life:
         sequence = stream.sequence
         if sequence is None:
             return ()
-        told = ((m, position(sequence, m.value)) for m in self.messages(stream) if m.kind == "update")
-        return tuple(Update(m.frame, at.position, at.epoch, text(pointer(m.value, sequence.id)),
-                            text(pointer(m.value, sequence.previous)) if sequence.previous else "", m.value)
-                     for m, at in told if at)
+        found = (_update(m.frame, m.value, sequence) for m in self.messages(stream) if m.kind == "update")
+        return tuple(u for u in found if u)
+
+
+def truth(recording: Recording, target: Profile, stream: Stream) -> tuple[Update, ...]:
+    """What the target tells over REST of what it published, in the listing's order."""
+    if stream.sequence is None or stream.published is None or stream.published.truth is None:
+        return ()
+    page = page_of(target, stream.published.truth)
+    found = (_update(e, row, stream.sequence) for e in recording.exchanges(f"walk:{TRUTH}") for row in items(page, e))
+    return tuple(u for u in found if u)
+
+
+def same_content(a: Any, b: Any) -> bool:
+    """Whether two values agree in all members that both have."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return all(same_content(a[k], b[k]) for k in a.keys() & b.keys())
+    return bool(a == b)
 
 
 def lives(recording: Recording, label: str = "") -> tuple[Life, ...]:

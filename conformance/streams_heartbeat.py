@@ -12,7 +12,16 @@ from openbell.conformance.stream_lives import PING, PONG, Life, lag, lives
 from openbell.events import Frame, Recording
 from openbell.profile import Profile
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
-from openbell.scenarios.streams_idle import PONG_S, beats, server_beats, stream_idle, tolerance
+from openbell.scenarios.streams import PONG_S
+from openbell.scenarios.streams_idle import (
+    beats,
+    dead_s,
+    server_beats,
+    stream_dead_client,
+    stream_idle,
+    tolerance,
+    watches,
+)
 from openbell.target import Subject
 
 CONVENTION = "Conventions: streams have a heartbeat (ping and pong) by which stale connections are found"
@@ -70,3 +79,30 @@ def server_heartbeat(recording: Recording, target: Profile, subject: Subject) ->
     else:
         yield broken("late", f"a frame of the server at least every {heartbeat.every_s:g} s",
                      f"silence for more than {allowed:g} s", start, *seen[:3], end)
+
+
+@check("WSH-004", title="A client that no longer answers is dropped", level=MUST, per="stream", where=watches,
+       promise="streams.dead_client", evidence=(stream_dead_client,), minimum=1,
+       sources=(CONVENTION, "RFC 6455 5.5.2: a Ping verifies that the other side still responds"),
+       remedy="Keep the time of each unanswered Ping per connection and close what has not answered in time, whether "
+              "or not data can still be written to it.")
+def dead_client_dropped(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
+    """Of two clients of one age, the one that answers no ping is dropped and the other, which answers, is not."""
+    heartbeat = target.stream[subject.name].heartbeat
+    muted, control = next(iter(lives(recording, "muted")), None), next(iter(lives(recording, "control")), None)
+    if heartbeat is None or muted is None or control is None or not (alive := control.fact("dead_end")):
+        return
+    pings, end = muted.by("server", PING), muted.end
+    if end and end.data["side"] != "server":
+        # The harness closes what is still open when its scenario ends: only an end before that is the server's doing.
+        end = None if end.at >= alive.at else end
+    if not alive.data["alive"] or (control.end and control.end.at < alive.at):
+        yield undecided("control_failed", "the client that answered was dropped too", alive)
+    elif not pings:
+        yield undecided("vacuous", "the server pinged the client never, so there was nothing to answer", alive)
+    elif end and end.at <= alive.at:
+        yield holds(pings[-1], end) if end.data["side"] == "server" else undecided("budget", "a cap was reached", end)
+    elif lag(recording) > tolerance(heartbeat) / 2:
+        yield undecided("noisy", f"the harness itself was {lag(recording):.1f} s late", alive)
+    else:
+        yield broken("dead-client-kept", f"its end within {dead_s(heartbeat):g} s", "still open", pings[0], alive)

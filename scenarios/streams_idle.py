@@ -1,29 +1,19 @@
-"""A stream that is left alone: what keeps it alive, and how pings are answered."""
+"""Streams that are left alone: what keeps them alive, how pings are answered, and what becomes of a dead client."""
 
 from __future__ import annotations
 
 from openbell.api import Api
 from openbell.profile import Heartbeat, Profile
-from openbell.registry import Claim, Cost, scenario, share
-from openbell.session import Skip, principal, sacrificial
-from openbell.stream import Stream
+from openbell.registry import Cost, scenario
+from openbell.scenarios.streams import PONG_S, claims, entered, lasting, needs, quiet, streamer
+from openbell.session import Skip
 from openbell.target import Subject
 
 LONGEST_S = 120.0
-PONG_S = 5.0
 PAYLOADS = (b"", b"four", b"x" * 125)
 QUICK = (b"one", b"two", b"three")
-BEATS = 4
-
-
-def streamer(target: Profile, subject: Subject) -> str:
-    """The principal that a stream is opened by: the profile's choice, one set aside for streams, else the full one."""
-    return target.stream[subject.name].principal or sacrificial(target, "streams") or str(principal(target))
-
-
-def quiet(target: Profile, subject: Subject) -> bool:
-    """Whether silence can be seen on the stream: it is not busy, or all of them are."""
-    return not target.stream[subject.name].busy or all(s.busy for s in target.stream.values())
+BEATS = 3
+ALIVE = b"alive"
 
 
 def beats(target: Profile, subject: Subject) -> bool:
@@ -37,6 +27,13 @@ def server_beats(target: Profile, subject: Subject) -> bool:
     return beats(target, subject) and heartbeat is not None and heartbeat.by != "client"
 
 
+def watches(target: Profile, subject: Subject) -> bool:
+    """Whether the server pings, and looks for the answer."""
+    heartbeat = target.stream[subject.name].heartbeat
+    return server_beats(target, subject) and heartbeat is not None and heartbeat.kind == "ping" and (
+        heartbeat.answer_within_s is not None)
+
+
 def tolerance(heartbeat: Heartbeat) -> float:
     """The seconds by which a beat may be late."""
     return max(1.0, heartbeat.every_s / 2)
@@ -47,36 +44,27 @@ def idle_s(heartbeat: Heartbeat | None) -> float:
     return BEATS * heartbeat.every_s + tolerance(heartbeat) if heartbeat else 0.0
 
 
-def claims(target: Profile, subject: Subject) -> tuple[Claim, ...]:
-    """The stream's principal, shared."""
-    return (share(f"principal:{streamer(target, subject)}"),)
+def dead_s(heartbeat: Heartbeat | None) -> float:
+    """How long a client may go on unanswering: one interval, the time for an answer, and half of both, 1 s at least."""
+    limit = heartbeat.every_s + (heartbeat.answer_within_s or 0.0) if heartbeat else 0.0
+    return limit + max(1.0, limit / 2)
 
 
-def needs(target: Profile, subject: Subject) -> str | None:
-    """What keeps every stream scenario back: nobody to open the stream."""
-    return None if principal(target) else f"no principal opens stream.{subject.name}"
+def _affordable(window: float, subject: Subject) -> None:
+    if window > LONGEST_S:
+        raise Skip("budget", f"some heartbeats of stream.{subject.name} take longer than {LONGEST_S:g} s")
 
 
-async def entered(api: Api, target: Profile, subject: Subject, label: str, *, by: str | None = None,
-                  muted: bool = False) -> Stream:
-    """A stream that is subscribed. Raises Skip where it cannot be entered."""
-    stream = await api.stream(subject.name, by=by or streamer(target, subject), label=label, muted=muted)
-    answer = await stream.enter() if stream.open else "ended"
-    if answer != "ok":
-        came = stream.handshake.status if stream.handshake else None
-        raise Skip("precondition", f"stream.{subject.name} could not be entered: handshake {came}, scripts {answer}")
-    return stream
-
-
-def _cost(target: Profile, subject: Subject) -> Cost:
+def _idle_cost(target: Profile, subject: Subject) -> Cost:
     window = idle_s(target.stream[subject.name].heartbeat)
-    return Cost(reads=1, waits_s=window if window <= LONGEST_S else 0.0)
+    return Cost(reads=2, waits_s=window if window <= LONGEST_S else 0.0)
 
 
-@scenario(per="stream", where=beats, claims=claims, needs=needs, cost=_cost)
+@scenario(per="stream", where=beats, claims=claims, needs=needs, cost=_idle_cost)
 async def stream_idle(api: Api, target: Profile, subject: Subject) -> None:
     """Pings the server in several sizes and thrice in a row, then leaves the stream alone for some beats."""
-    stream = await entered(api, target, subject, "idle")
+    token = await lasting(api, streamer(target, subject))
+    stream = await entered(api, subject, "idle", token=token)
     for payload in PAYLOADS:
         stream.ping(payload)
         await stream.pong(payload, PONG_S)
@@ -84,8 +72,25 @@ async def stream_idle(api: Api, target: Profile, subject: Subject) -> None:
         stream.ping(payload)
     await stream.pong(QUICK[-1], PONG_S)
     window = idle_s(target.stream[subject.name].heartbeat)
-    if window > LONGEST_S:
-        raise Skip("budget", f"some heartbeats of stream.{subject.name} take longer than {LONGEST_S:g} s")
+    _affordable(window, subject)
     started = stream.note("idle_start")
     await api.wait(window, "a stream is left alone")
     stream.note("idle_end", started=started.n)
+
+
+def _dead_cost(target: Profile, subject: Subject) -> Cost:
+    window = dead_s(target.stream[subject.name].heartbeat)
+    return Cost(reads=3, waits_s=window if window <= LONGEST_S else 0.0)
+
+
+@scenario(per="stream", where=watches, claims=claims, needs=needs, cost=_dead_cost)
+async def stream_dead_client(api: Api, target: Profile, subject: Subject) -> None:
+    """A client that reads but answers no ping, and beside it, of the same age, one that does."""
+    window = dead_s(target.stream[subject.name].heartbeat)
+    _affordable(window, subject)
+    token = await lasting(api, streamer(target, subject))
+    control = await entered(api, subject, "control", token=token)
+    await entered(api, subject, "muted", token=token, muted=True)
+    await api.wait(window, "a client answers no ping")
+    control.ping(ALIVE)
+    control.note("dead_end", alive=await control.pong(ALIVE, PONG_S))

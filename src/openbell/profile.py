@@ -252,19 +252,22 @@ class Sequence(Table):
     """How an update tells its position: pointers into the message.
 
     `id` is the event's identity, the same whenever it is delivered; `previous` is the position of the update before
-    it, where positions may leave numbers out; `epoch` changes when positions start anew.
+    it, where positions may leave numbers out; `step` is by how much they grow, where they leave none out; `epoch`
+    changes when positions start anew.
     """
 
     at: Pointer
     id: Pointer
     epoch: Pointer | None = None
     previous: Pointer | None = None
+    step: Annotated[int, Field(gt=0)] | None = None
 
 
 class Published(Table):
     """What makes updates: the operation `by`, and where an update names what that operation made (`key`).
 
-    `truth` is the listing that tells over REST what was published; its items have the members of an update.
+    `truth` is the listing that tells over REST what was published, oldest first; its items have the members of an
+    update.
     """
 
     by: str

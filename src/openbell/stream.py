@@ -53,7 +53,7 @@ class Stream:
         self.api, self.name, self.by, self.label, self.values, self.token = api, name, by, label, values, token
         self.table: Table = api.target.stream[name]
         self.conn = next_connection()
-        self.route: Route = "direct"
+        self.route: Route = api.via.route if api.via else "direct"
         self.handshake: Exchange | None = None
         self.messages: list[Received] = []
         self.pongs: list[bytes] = []
@@ -123,8 +123,9 @@ class Stream:
         token = await self.api.session.credential(self.by, self.token) if credential is None else credential
         return await self._script("login", {"token": token})
 
-    async def subscribe(self, since: Position | None = None, **values: Any) -> Answer:
+    async def subscribe(self, since: Position | None = None, values: Mapping[str, Any] | None = None) -> Answer:
         """Runs the script that subscribes, or resubscribes at a position; `values` go before the principal's."""
+        values = values or {}
         if since is None:
             return await self._script("subscribe", values)
         return await self._script("resubscribe", {**since.values(), **values})

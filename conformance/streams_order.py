@@ -1,0 +1,96 @@
+"""The order of updates within one connection, and that an event stays the same event whenever it is delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from openbell.conformance.stream_lives import Life, Update, lives, same_content, truth
+from openbell.events import Recording
+from openbell.profile import Profile, Sequence, Stream
+from openbell.registry import MUST, Observation, broken, check, holds
+from openbell.scenarios.streams_resume import resumes, stream_cut_and_resume
+from openbell.target import Subject
+
+
+@check("WSR-001", title="Positions are ordered and without gaps", level=MUST, per="stream", where=resumes,
+       promise="streams.order", evidence=(stream_cut_and_resume,), minimum=20,
+       sources=("Conventions: a client must be able to tell that it has missed an update",),
+       remedy="Number updates where they are committed, and send them from one ordered queue per connection; where "
+              "numbers are left out, name the position before.")
+def ordered_without_gaps(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
+    """Within a connection each update stands behind the one before it, unless the stream said that it lost some."""
+    stream = target.stream[subject.name]
+    for life in lives(recording, "round"):
+        marks = [m.frame.n for m in life.messages(stream) if m.kind in {"gap", "snapshot"}]
+        yield from _steps(life, stream, marks)
+
+
+def _steps(life: Life, stream: Stream, marks: list[int]) -> Iterator[Observation]:
+    updates = life.updates(stream)
+    later = {u.position: i for i, u in enumerate(updates)}
+    seen: set[str] = set()
+    for index, (before, update) in enumerate(pairwise(updates), 1):
+        seen.add(before.position)
+        marked = any(before.event.n < n < update.event.n for n in marks)
+        if update.position in seen or marked:
+            continue
+        rule = _step(before, update, stream.sequence, seen, later.get(update.previous, 0) > index)
+        if rule is None:
+            yield holds(before.event, update.event)
+        else:
+            yield broken(rule, f"the update behind {before.position}", f"{update.position}"
+                         + (f", behind {update.previous}" if update.previous else ""), before.event, update.event)
+
+
+def _step(before: Update, update: Update, sequence: Sequence | None, seen: set[str], comes_later: bool) -> str | None:
+    """The rule that a step breaks: back, or over something."""
+    if before.epoch != update.epoch:
+        return None
+    number, last = _number(update.position), max(map(_number, seen))
+    if (number and number < last) or comes_later:
+        return "reversed"
+    if update.previous:
+        return None if update.previous in seen else "gap"
+    step = sequence.step if sequence else None
+    return "gap" if step and number != last + step else None
+
+
+def _number(position: str) -> int:
+    """A position as a number; 0 where it is none."""
+    return int(position) if position.isdigit() else 0
+
+
+@check("WSR-003", title="An event is delivered as promised, and always as the same", level=MUST, per="stream",
+       where=resumes, promise="streams.delivery", evidence=(stream_cut_and_resume,), minimum=20,
+       sources=("Conventions: a client that reconnects recovers its state",),
+       remedy="Replay the stored event with its stored id and content; leave out of the live stream what the replay "
+              "has already sent.")
+def delivered_as_promised(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
+    """No event comes twice in a session; one that comes again has the same id, position and content; none comes again
+    at all where it was promised exactly once."""
+    stream = target.stream[subject.name]
+    told = {u.place: u for u in truth(recording, target, stream)}
+    first: dict[tuple[str, str], Update] = {}
+    for life in lives(recording, "round"):
+        here, before = set[str](), set(first)
+        for update in life.updates(stream):
+            known = first.setdefault(update.place, update)
+            again = update.place in before and stream.delivery == "exactly_once"
+            yield _delivery(update, known, told.get(update.place, known), twice=update.id in here, again=again)
+            here.add(update.id)
+
+
+def _delivery(update: Update, known: Update, told: Update, *, twice: bool, again: bool) -> Observation:
+    other = next((u for u in (known, told) if u.id != update.id), None)
+    if other:
+        return broken("new-id", f"the id {other.id}", f"the id {update.id} at the same position {update.position}",
+                      other.event, update.event)
+    if twice:
+        return broken("duplicate-in-session", "each event once in a session", f"{update.id} again", update.event)
+    if again:
+        return broken("repeated", "each event exactly once", f"{update.id} again after a resume", update.event)
+    if not same_content(update.value, known.value):
+        return broken("changed-content", f"the content of {known.id} as it was first told", "other content",
+                      known.event, update.event)
+    return holds(update.event)

@@ -1,0 +1,72 @@
+"""A consumer that cannot keep pace: what becomes of it, and of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from openbell.conformance.stream_lives import Life, lives
+from openbell.events import Fact, Recording
+from openbell.profile import Profile, Stream
+from openbell.registry import MUST, Observation, broken, check, holds, undecided
+from openbell.scenarios.streams_slow import busy, stream_slow
+from openbell.target import Subject
+
+
+@check("WSR-007", title="A slow consumer is handled openly and harms nobody else", level=MUST, per="stream",
+       where=busy, promise="streams.back_pressure", evidence=(stream_slow,), minimum=1,
+       sources=("Conventions: back-pressure where a consumer cannot keep pace",
+                "RFC 6455 7.4 and IANA's registry of close codes: 1008, 1013 and 4000 to 4999 say why"),
+       remedy="Give each consumer a bounded queue of its own; when it is full, close with a code that says so, or "
+              "leave out and say that something was left out.")
+def slow_consumer(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
+    """The slow one is closed, or told what is missing, or gets everything; those beside it get theirs meanwhile."""
+    stream = target.stream[subject.name]
+    slow, backlog = next(iter(lives(recording, "slow")), None), next(recording.facts("backlog"), None)
+    paused = slow.fact("stream_paused") if slow else None
+    resumed = slow.fact("stream_resumed") if slow else None
+    if slow is None or paused is None or resumed is None or backlog is None:
+        return
+    stalled = [o for w in lives(recording, "witness") if (o := _stalled(w, stream, paused, resumed))]
+    if stalled:
+        yield from stalled
+    elif min(backlog.data["got"], default=0) < backlog.data["wanted"]:
+        yield undecided("vacuous", f"the stream sent {min(backlog.data['got'], default=0)} bytes meanwhile; buffers "
+                                   f"may hold {backlog.data['wanted']}", backlog)
+    else:
+        yield _after(slow, stream, resumed)
+
+
+def _stalled(witness: Life, stream: Stream, paused: Fact, resumed: Fact) -> Observation | None:
+    """A witness that got nothing for longer than the declared time while the other did not read."""
+    seen = [m.frame for m in witness.messages(stream) if m.kind == "update" and paused.at <= m.frame.at <= resumed.at]
+    times = [paused.at, *(f.at for f in seen), resumed.at]
+    if max(b - a for a, b in pairwise(times)) <= stream.within_s:
+        return None
+    return broken("witness-stalled", f"updates for the others at least every {stream.within_s:g} s",
+                  "none for longer, while one consumer did not read", paused, *seen[-1:], resumed)
+
+
+def _after(slow: Life, stream: Stream, resumed: Fact) -> Observation:
+    """What the slow consumer got once it read again."""
+    told = [m for m in slow.messages(stream) if m.kind in {"gap", "snapshot", "error"} and m.frame.at >= resumed.at]
+    updates = slow.updates(stream)
+    read = [u for u in updates if u.event.n > resumed.n]
+    hole = next(((a, b) for a, b in pairwise(updates) if _hole(a.position, b.position, b.previous)), None)
+    if told:
+        return holds(resumed, told[0].frame)
+    if hole:
+        return broken("unmarked-gap", f"the update behind {hole[0].position}, or a word on what is missing",
+                      hole[1].position, resumed, hole[0].event, hole[1].event)
+    if slow.end and slow.end.data["side"] == "server":
+        return holds(resumed, slow.end)
+    if not read:
+        return broken("never-again", "updates, a word on what is missing, or the end", "nothing", resumed)
+    return holds(resumed, read[0].event, read[-1].event)
+
+
+def _hole(before: str, position: str, previous: str) -> bool:
+    """Whether something is missing between two updates: by the link where there is one, else by numbers."""
+    if previous:
+        return previous != before
+    return before.isdigit() and position.isdigit() and int(position) > int(before) + 1

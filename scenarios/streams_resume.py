@@ -1,0 +1,182 @@
+"""Streams that are cut and resumed: at random points while updates are made, and at positions that nobody can serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from openbell.api import Api
+from openbell.faults import Cut
+from openbell.profile import Profile, Sequence
+from openbell.registry import Cost, scenario
+from openbell.scenarios.streams import (
+    TRUTH_PAGES,
+    claims,
+    claims_alone,
+    entered,
+    heard,
+    lasting,
+    needs,
+    news,
+    publish,
+    read_truth,
+    settled,
+    streamer,
+    truthful,
+)
+from openbell.session import Token, principal
+from openbell.stream import Stream
+from openbell.target import Position, Subject, position
+
+ROUNDS = 30
+LIVE = 2
+GAP = 2
+LAST = 3
+MOST_BYTES = 3000
+MOST_RETAINED = 200
+AHEAD = 1_000_000
+BACK = 3
+ENDED_S = 5.0
+
+
+def resumes(target: Profile, subject: Subject) -> bool:
+    """Whether the stream can be resumed at a position, and there is a truth to judge it by."""
+    stream = target.stream[subject.name]
+    return truthful(target, subject) and stream.resume == "replay" and bool(stream.resubscribe)
+
+
+# --- cut at random points
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the next life goes on, and whether this one was open and yet delivered nothing in time."""
+
+    since: Position | None
+    dry: bool = False
+
+
+async def _write(api: Api, subject: Subject, count: int, label: str) -> None:
+    for _ in range(count):
+        await publish(api, subject, label)
+
+
+async def _life(api: Api, subject: Subject, label: str, since: Position | None, updates: int) -> _Place:
+    """One connection: subscribed or resumed, and reset after some updates, unless the way to it cut it before."""
+    stream = await api.stream(subject.name, by=streamer(api.target, subject), label=label)
+    answer = await stream.enter(since) if stream.open else "ended"
+    dry = answer == "ok" and not await _delivered(stream, updates)
+    stream.reset()
+    await stream.end(ENDED_S)
+    return _Place(None if answer == "refused" else stream.position or since, dry)
+
+
+async def _delivered(stream: Stream, updates: int) -> bool:
+    """Waits for so many updates; False when they do not come in time and the stream is still open."""
+    came = updates == 0 or await stream.message(
+        lambda _: sum(m.kind == "update" for m in stream.messages) >= updates, stream.table.within_s)
+    return bool(came or stream.ending)
+
+
+async def _round(api: Api, subject: Subject, number: int, since: Position | None) -> _Place:
+    """One life while updates are made, and then updates while there is none."""
+    label, writing = f"round:{number}", asyncio.create_task(_write(api, subject, LIVE, f"live:{number}"))
+    try:
+        if number % 2:
+            place = await _life(api, subject, label, since, api.random.randint(0, LIVE))
+        else:
+            fault = Cut(api.random.choice(("reset", "close")), after_bytes=api.random.randint(1, MOST_BYTES))
+            async with api.through(fault) as broken:
+                place = await _life(broken, subject, label, since, LIVE)
+    finally:
+        await writing
+    await _write(api, subject, GAP, f"gap:{number}")
+    return place
+
+
+async def _last(api: Api, subject: Subject, since: Position | None) -> None:
+    """The life that nobody cuts: it ends when the last update has come, or would have had to."""
+    stream = await api.stream(subject.name, by=streamer(api.target, subject), label="round:last")
+    if not stream.open or await stream.enter(since) != "ok":
+        return
+    for _ in range(LAST):
+        made = await publish(api, subject, "live:last")
+    await heard(stream, made, stream.table.within_s)
+    stream.note("watched", position=stream.position.position if stream.position else "")
+
+
+WRITES = ROUNDS * (LIVE + GAP) + LAST
+
+
+@scenario(per="stream", where=resumes, claims=claims, needs=needs, allow=("read", "write", "disrupt"),
+          cost=lambda _target, _subject: Cost(reads=ROUNDS + 1 + TRUTH_PAGES, writes=2 * WRITES))
+async def stream_cut_and_resume(api: Api, _target: Profile, subject: Subject) -> None:
+    """Thirty lives, cut at random points by the client or on the way to it, while updates are made; each is resumed at
+    the last position that was read. Then the truth."""
+    place = _Place(None)
+    for number in range(ROUNDS):
+        place = await _round(api, subject, number, place.since)
+        if place.dry:
+            break
+    await _last(api, subject, place.since)
+    await read_truth(api, subject)
+
+
+# --- from positions that cannot be served, and from one that can
+
+
+def forged(sequence: Sequence, retention: int | None, told: list[Position]) -> Iterator[tuple[str, Position]]:
+    """Names of positions, and how each is made from the positions of the truth, in their order."""
+    last = told[-1]
+    if retention and retention < len(told):
+        yield "retained", told[-retention]
+    if retention and retention + 1 < len(told):
+        yield "too_old", told[-retention - 2]
+    yield "future", replace(last, position=str(int(last.position) + AHEAD) if last.number else last.position + "x")
+    if sequence.epoch:
+        yield "epoch", replace(last, epoch=last.epoch + "x")
+
+
+async def _resumed(api: Api, subject: Subject, label: str, since: Position, token: Token | None) -> Stream:
+    stream = await api.stream(subject.name, by=streamer(api.target, subject), label=label, token=token)
+    if stream.open:
+        await stream.enter(since)
+    return stream
+
+
+async def _foreign(api: Api, target: Profile, subject: Subject, since: Position) -> list[Stream]:
+    """Another principal resumes where the stream's own stands: on its own channel, and on the other's."""
+    owner, tenant = target.credential[streamer(target, subject)].values, principal(target, "other_tenant")
+    streams = [await api.stream(subject.name, by=tenant, label=f"foreign:{name}") for name in ("own", "other")
+               if tenant]
+    for stream, values in zip(streams, (None, owner), strict=False):
+        if stream.open and await stream.login() == "ok":
+            await stream.subscribe(since, values)
+    return streams
+
+
+def retained(target: Profile, subject: Subject) -> int:
+    """How many updates must be made to leave the retention behind; a few where that takes too many."""
+    retention = target.stream[subject.name].retention
+    return (retention if retention and retention <= MOST_RETAINED else 0) + BACK
+
+
+@scenario(per="stream", where=resumes, claims=claims_alone, needs=needs, allow=("read", "write"),
+          cost=lambda target, subject: Cost(reads=10 + TRUTH_PAGES, writes=2 * retained(target, subject) + 4))
+async def stream_positions(api: Api, target: Profile, subject: Subject) -> None:
+    """Resumes at the oldest position that is retained, at one that is too old, from the future, of an epoch that never
+    was, and at one of another principal; then a control gets an update."""
+    table, by = target.stream[subject.name], streamer(target, subject)
+    await _write(api, subject, retained(target, subject), "earlier")
+    walk = await read_truth(api, subject)
+    sequence = table.sequence or Sequence(at="/", id="/")
+    told = [at for page in walk.pages for row in page.items if (at := position(sequence, row))]
+    token = await lasting(api, by)
+    control = await entered(api, subject, "control", token=token)
+    probes = [await _resumed(api, subject, label, since, token)
+              for label, since in forged(sequence, table.retention, told)] if told else []
+    if told:
+        probes += await _foreign(api, target, subject, told[-BACK])
+    await news(api, subject, control, "news")
+    await settled(*probes)
