@@ -1,0 +1,109 @@
+"""What is measured: mergeable histograms of seconds, and counts. A worker sends what is new; the parent adds it up.
+
+Histograms are HdrHistogram's, in microseconds, with three digits (two for the many small ones of the chart). Adding
+two is exact: it makes no difference how many workers shared the arrivals.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+LOWEST_US, HIGHEST_US = 1, 3_600_000_000
+DIGITS, CHART_DIGITS = 3, 2
+CHARTED = frozenset({"band", "lagband"})
+Key = tuple[str | int, ...]
+
+
+def _new(key: Key) -> Any:
+    return HdrHistogram(LOWEST_US, HIGHEST_US, CHART_DIGITS if key[0] in CHARTED else DIGITS)
+
+
+class Tally:
+    """Histograms and counts by key; a key's first member says what is measured, the rest of what."""
+
+    def __init__(self) -> None:
+        self.histograms: dict[Key, Any] = {}
+        self.counts: Counter[Key] = Counter()
+
+    def record(self, key: Key, seconds: float) -> None:
+        """Adds one value; below a microsecond and above an hour it counts as the bound."""
+        histogram = self.histograms.get(key)
+        if histogram is None:
+            histogram = self.histograms[key] = _new(key)
+        histogram.record_value(min(HIGHEST_US, max(LOWEST_US, round(seconds * 1e6))))
+
+    def delta(self) -> dict[str, Any]:
+        """All that was added since the last delta, as JSON; it is then forgotten here."""
+        out = {"histograms": [[list(k), h.encode().decode()] for k, h in self.histograms.items() if h.total_count],
+               "counts": [[list(k), n] for k, n in self.counts.items()]}
+        for histogram in self.histograms.values():
+            histogram.reset()
+        self.counts.clear()
+        return out
+
+    def merge(self, delta: Mapping[str, Any]) -> None:
+        """Adds a delta. Raises ValueError, KeyError or TypeError for what is none."""
+        for members, encoded in delta["histograms"]:
+            key = tuple(members)
+            if key not in self.histograms:
+                self.histograms[key] = _new(key)
+            self.histograms[key].decode_and_add(encoded)
+        for key, count in delta["counts"]:
+            self.counts[tuple(key)] += count
+
+    def pick(self, *begin: str | int, last: str = "") -> Distribution:
+        """The sum of all histograms whose key begins so, and ends with `last` where it is given."""
+        return Distribution(h for k, h in self.histograms.items()
+                            if k[: len(begin)] == begin and (not last or k[-1] == last))
+
+    def count(self, *begin: str | int) -> int:
+        """The sum of all counts whose key begins so."""
+        return sum(n for k, n in self.counts.items() if k[: len(begin)] == begin)
+
+
+class Distribution:
+    """The sum of histograms, sorted: values in seconds by rank."""
+
+    def __init__(self, histograms: Iterable[Any] = ()) -> None:
+        found: Counter[int] = Counter()
+        self.most = 0.0
+        for histogram in histograms:
+            found.update(dict(_recorded(histogram)))
+            self.most = max(self.most, histogram.get_max_value() / 1e6 if histogram.total_count else 0.0)
+        self.steps = sorted(found.items())
+        self.n = found.total()
+
+    def at_rank(self, rank: int) -> float:
+        """The value of that rank (1 is the smallest), in seconds; 0 where nothing was measured."""
+        for value, count in self.steps:
+            rank -= count
+            if rank <= 0:
+                return min(value / 1e6, self.most)
+        return self.most
+
+    def percentile(self, p: float) -> float:
+        """The smallest value that at least the part `p` of all values does not exceed (nearest rank)."""
+        return self.at_rank(max(1, -int(-p * self.n // 1)))
+
+    @property
+    def mean(self) -> float:
+        """The mean of the buckets' upper ends, in seconds."""
+        return sum(v * c for v, c in self.steps) / self.n / 1e6 if self.n else 0.0
+
+    def summary(self) -> dict[str, float | int]:
+        """Count, mean, percentiles and largest value, in milliseconds."""
+        parts = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+        return {"n": self.n, "mean": round(self.mean * 1e3, 3),
+                **{name: round(self.percentile(p) * 1e3, 3) for name, p in parts.items()},
+                "max": round(self.most * 1e3, 3)}
+
+
+def _recorded(histogram: Any) -> Iterator[tuple[int, int]]:
+    if not histogram.total_count:
+        return
+    for item in histogram.get_recorded_iterator():
+        yield item.value_iterated_to, item.count_added_in_this_iter_step
