@@ -138,6 +138,7 @@ def references(profile: Profile) -> Iterator[Problem]:
             yield Problem(f"limit.{name}", f"no such operation: {wanted!r}", _near(wanted, profile.operation))
     for name, stream in profile.stream.items():
         yield from _stream(profile, f"stream.{name}", stream)
+    yield from _load(profile)
     for name in set(profile.outcome) - set(STANDARD):
         yield Problem(f"outcome.{name}", "no check asks for this outcome", _near(name, STANDARD))
     yield from _patterns(profile)
@@ -195,6 +196,24 @@ def _stream(profile: Profile, path: str, stream: Stream) -> Iterator[Problem]:
     for member in ("resubscribe", "sequence"):
         if stream.resume == "replay" and not getattr(stream, member):
             yield Problem(f"{path}.{member}", "is missing", "resume = 'replay' needs it")
+
+
+def _load(profile: Profile) -> Iterator[Problem]:
+    """What the load may name: operations with a role that arrivals have, and principals."""
+    if profile.load is None:
+        return
+    for name in profile.load.operations:
+        if name not in profile.operation:
+            yield Problem(f"load.operations.{name}", "no such operation", _near(name, profile.operation))
+        elif profile.operation[name].role in {"token", "other"}:
+            yield Problem(f"load.operations.{name}", f"its role is {profile.operation[name].role!r}",
+                          "a load offers operations that list, read, create, amend, cancel or replace")
+    for i, name in enumerate(profile.load.principals):
+        if name not in profile.credential:
+            yield Problem(f"load.principals.{i}", f"no such principal: {name!r}", _near(name, profile.credential))
+    for member in ("operations", "principals"):
+        if not getattr(profile.load, member):
+            yield Problem(f"load.{member}", "is empty", "a load needs at least one")
 
 
 def _patterns(profile: Profile) -> Iterator[Problem]:

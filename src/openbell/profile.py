@@ -1,7 +1,7 @@
 """The target profile: what a target is, what it promises, and what the harness may do to it.
 
-Nine tables (target, credential, operation, outcome, envelope, page, limit, stream, promise) of frozen models. Dialects
-are named and chosen per operation. A profile is validated whole; every error is told at once with its TOML path.
+Eleven tables (target, credential, operation, outcome, envelope, page, limit, stream, promise, load, slo) of frozen
+models. Dialects are named and chosen per operation. A profile is validated whole; every error is told at once with its TOML path.
 """
 
 from __future__ import annotations
@@ -317,8 +317,25 @@ class Idempotency(Table):
     quoted: bool = False
 
 
+class Load(Table):
+    """What may be offered to the target under load, and as whom.
+
+    `operations` weighs each operation among those of its role, `principals` take turns. `max_rate` bounds the peak of
+    the arrivals (per second), `max_created` what one run may create, `max_streams` what it may hold.
+    """
+
+    principals: tuple[str, ...]
+    operations: Mapping[Name, Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]]
+    max_rate: Positive = 50.0
+    max_created: Annotated[int, Field(ge=0)] = 1000
+    max_streams: Annotated[int, Field(ge=0)] = 100
+
+
+Rules = Mapping[str, tuple[str, ...]]
+
+
 class Profile(Table):
-    """A whole target profile."""
+    """A whole target profile. `slo` holds rules by load profile and by phase; a phase `*` is the whole run."""
 
     target: Target
     credential: Mapping[Name, Credential] = Field(default_factory=dict)
@@ -329,3 +346,5 @@ class Profile(Table):
     limit: Mapping[Name, Limit] = Field(default_factory=dict)
     stream: Mapping[Name, Stream] = Field(default_factory=dict)
     promise: Mapping[str, State] = Field(default_factory=dict)
+    load: Load | None = None
+    slo: Mapping[str, Rules] = Field(default_factory=dict)

@@ -73,13 +73,21 @@ class Redactor:
         owner, kind = re.sub(r"[^\w.-]", "-", owner)[:60] or "-", re.sub(r"[^\w-]", "-", kind)[:60] or "-"
         self._counts[owner, kind] += 1
         placeholder = f"⟨{owner}.{kind}#{self._counts[owner, kind]}⟩"
-        self._placeholders[value] = placeholder
-        self._issued.add(placeholder.encode())
         if len(value) < SHORT:
             self._short.append(f"{owner}.{kind}")
-        else:
-            self._seek(value, placeholder.encode())
+        self.adopt(value, placeholder)
         return placeholder
+
+    def adopt(self, value: str, placeholder: str) -> None:
+        """Registers a secret under the placeholder that another process of the run has given it."""
+        self._placeholders[value] = placeholder
+        self._issued.add(placeholder.encode())
+        if len(value) >= SHORT:
+            self._seek(value, placeholder.encode())
+
+    def standing_in(self, text: str) -> dict[str, str]:
+        """The known secrets that stand in `text` as they are, with their placeholders: for a child that needs them."""
+        return {value: placeholder for value, placeholder in self._placeholders.items() if value and value in text}
 
     def text(self, value: str) -> str:
         """`value` with every known secret and every sensitive member's or form field's value masked."""
