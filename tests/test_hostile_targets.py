@@ -392,7 +392,7 @@ def test_a_year_is_not_waited_outside_a_limit_either(tmp_path):
 
 async def test_patience_has_an_end(tmp_path):
     async def call(api):
-        api._patience = 2.5
+        api.spent.patience = 2.5
         await api.call("list_rows", by="full", label="page")
     with Hostile({"/rows": lambda asked: problem(429, "throttled", "Retry-After: 2")}) as server:
         with pytest.raises(Skip, match="throttled"):

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openbell.building import Alter, values_of
 from openbell.events import JSON, Exchange, Fact, Frame, Origin
+from openbell.faults import Fault
 from openbell.frames import By
 from openbell.handshake import upgrade
 from openbell.limits import wait_of
@@ -24,6 +26,7 @@ from openbell.registry import Cost
 from openbell.session import Call, NotAllowed, Session, Skip, Token
 from openbell.stream import Stream
 from openbell.target import items, next_cursor, outcome, page_of
+from openbell.via import Via, opened
 
 PATIENCE_S = 30.0
 WHOLE_PATIENCE_S = 120.0
@@ -85,22 +88,33 @@ class Made:
     values: Mapping[str, Any]
 
 
-class Api:
-    """One scenario's hands on the target."""
+@dataclass
+class Spent:
+    """What one scenario has sent, waited (seconds), made and opened, on all ways together."""
 
-    def __init__(self, session: Session, scenario: str, cost: Cost, origin: Origin = "scenario") -> None:
+    reads: int = 0
+    writes: int = 0
+    waited: float = 0.0
+    patience: float = WHOLE_PATIENCE_S
+    throttled: int = 0
+    ways: int = 0
+    made: list[Made] = field(default_factory=list)
+    unknown: list[Made] = field(default_factory=list)
+
+
+class Api:
+    """One scenario's hands on the target. `via` is the way that its calls and streams go; None for the direct one."""
+
+    def __init__(self, session: Session, scenario: str, cost: Cost, origin: Origin = "scenario",
+                 spent: Spent | None = None, via: Via | None = None) -> None:
         self.session = session
         self.target = session.target
         self.scenario = scenario
         self.cost = cost
         self.origin: Origin = origin
-        self.reads = 0
-        self.writes = 0
-        self.waited = 0.0
-        self._patience = WHOLE_PATIENCE_S
-        self.throttled = 0
-        self.made: list[Made] = []
-        self.unknown: list[Made] = []
+        self.spent = spent or Spent()
+        self.made, self.unknown = self.spent.made, self.spent.unknown
+        self.via = via
         self.random = random.Random(f"{session.seed}:{scenario}")
 
     async def call(self, op: str, *, by: str, label: str, fresh: bool = False, lane: str = "",
@@ -116,7 +130,7 @@ class Api:
         alter = alter or Alter()
         values = {"unique": self.session.unique(), **values_of(operation, self.target.credential.get(by), params)}
         intent = self._intend(op, by, values) if operation.role == "create" and not alter.anonymous else None
-        call = Call(self.scenario, label, self.origin, op, by, alter, values, extra or {}, token)
+        call = Call(self.scenario, label, self.origin, op, by, alter, values, extra or {}, token, self.via)
         for left in reversed(range(TRIES if patient else 1)):
             self._pay(writes=operation.writes if alter.method is None else alter.method not in SAFE)
             reply = Reply(await self._send(call, fresh=fresh, lane=lane), self.target)
@@ -131,29 +145,32 @@ class Api:
         return reply
 
     async def _send(self, call: Call, *, fresh: bool, lane: str) -> Exchange:
-        if not fresh:
-            return await self.session.send(call, self.session.line(self.scenario, str(call.by), lane))
-        line = self.session.new_line()
+        line = self.session.new_line(self.via) if fresh else self.session.line(self.scenario, str(call.by), lane,
+                                                                               via=self.via)
         try:
             return await self.session.send(call, line)
         finally:
-            await line.close()
+            if fresh:
+                await line.close()
+            if self.via:
+                await self.via.settled()
 
     async def _sit_out(self, reply: Reply) -> None:
         """Waits as long as a 429 outside a limit scenario asks for, within patience and plan."""
-        self.throttled += 1
+        self.spent.throttled += 1
         seconds = wait_of(reply.exchange) or 1.0
-        self._patience -= seconds
-        if seconds > PATIENCE_S or self._patience < 0:
+        self.spent.patience -= seconds
+        if seconds > PATIENCE_S or self.spent.patience < 0:
             raise Skip("shared_quota", f"throttled for {seconds:.0f} s outside a limit scenario")
         self.note("throttled", exchange=reply.exchange.n, seconds=seconds)
         await asyncio.sleep(seconds)
 
     def _pay(self, *, writes: bool) -> None:
-        self.reads, self.writes = self.reads + (not writes), self.writes + writes
-        if self.reads > self.cost.reads or self.writes > self.cost.writes:
-            if self.throttled:
-                raise Skip("shared_quota", f"throttled {self.throttled} times: the plan has no requests left")
+        spent = self.spent
+        spent.reads, spent.writes = spent.reads + (not writes), spent.writes + writes
+        if spent.reads > self.cost.reads or spent.writes > self.cost.writes:
+            if spent.throttled:
+                raise Skip("shared_quota", f"throttled {spent.throttled} times: the plan has no requests left")
             raise CostExceeded(f"{self.scenario} sent more than its cost of {self.cost.reads} reads and "
                                f"{self.cost.writes} writes")
 
@@ -180,9 +197,32 @@ class Api:
         values = {"unique": self.session.unique(), **(credential.values if credential else {}), **params}
         stream = Stream(self, name, by, label, values, token)
         self.session.streams.setdefault(self.scenario, []).append(stream)
-        call = Call(self.scenario, label, self.origin, "", by, alter or Alter(), values, {}, token)
+        call = Call(self.scenario, label, self.origin, "", by, alter or Alter(), values, {}, token, self.via)
         await upgrade(self.session, call, stream, muted=muted, receive_buffer=receive_buffer)
         return stream
+
+    @asynccontextmanager
+    async def through(self, fault: Fault) -> AsyncIterator[Api]:
+        """Hands whose calls and streams go a way with a fault on it; tokens are still fetched directly.
+
+        They share this scenario's cost and what it made; `via` of them is the way. Raises Skip where the way cannot
+        be had, and at its end where it was lost meanwhile: nothing that came of it can be judged then.
+        """
+        self.spent.ways += 1
+        via = await opened(self.session, self.scenario, self.spent.ways, fault)
+        broken = Api(self.session, self.scenario, self.cost, self.origin, self.spent, via)
+        broken.random = self.random
+        try:
+            try:
+                yield broken
+            finally:
+                await via.close()
+        except Exception as error:
+            if via.lost:
+                raise Skip("precondition", via.lost) from error
+            raise
+        if via.lost:
+            raise Skip("precondition", via.lost)
 
     def frame(self, stream: Stream, at: float, by: By, opcode: int, payload: bytes) -> bool:
         """Appends a frame of a stream; False when the run has no room for more."""
@@ -202,8 +242,8 @@ class Api:
         """Waits, as declared in the scenario's cost, and says so in the journal. Raises CostExceeded beyond it."""
         if seconds <= 0:
             return
-        self.waited += seconds
-        if self.waited > self.cost.longest_wait_s + 0.5:
+        self.spent.waited += seconds
+        if self.spent.waited > self.cost.longest_wait_s + 0.5:
             raise CostExceeded(f"{self.scenario} waits longer than its cost of {self.cost.longest_wait_s:g} s")
         self.note("wait", seconds=round(seconds, 3), why=why)
         await self._sleep(time.monotonic() + seconds)
@@ -254,7 +294,7 @@ class Api:
         reply = await self.call(undo, by=made.by, label=label, lane=lane, **{**made.values, "id": made.id})
         if reply.ok or reply.status in GONE:
             self.note("undone", intent=made.intent)
-            self.made = [m for m in self.made if m != made]
+            self.made[:] = [m for m in self.made if m != made]
         return reply
 
     async def undo_all(self) -> None:

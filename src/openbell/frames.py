@@ -47,13 +47,14 @@ class Ending:
 
 @dataclass(frozen=True)
 class Place:
-    """Where to connect: a ws(s) URL for the handshake, and the address that is really dialled."""
+    """Where to connect: a ws(s) URL for the handshake, and the address that is really dialled, by which socket."""
 
     url: str
     host: str
     port: int
     tls: ssl.SSLContext | None = None
     name: str | None = None
+    sock: socket.socket | None = None
 
 
 class Wire(asyncio.Protocol):
@@ -173,7 +174,7 @@ async def dial(place: Place, headers: tuple[tuple[str, str], ...], on_frame: OnF
         raise ValueError(str(error)) from error
     found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
     family, kind, proto, _, address = found[0]
-    sock = socket.socket(family, kind, proto)
+    sock = place.sock or socket.socket(family, kind, proto)
     try:
         sock.setblocking(False)
         if receive_buffer is not None:

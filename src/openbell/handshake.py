@@ -37,7 +37,7 @@ async def upgrade(session: Session, call: Call, stream: Stream, *, muted: bool, 
     sent = monotonic()
     try:
         async with asyncio.timeout(session.target.target.timeout_s):
-            wire = await dial(_place(session, request.url), request.headers, stream.took, stream.ended,
+            wire = await dial(await _place(session, request.url, stream), request.headers, stream.took, stream.ended,
                               muted=muted, receive_buffer=receive_buffer)
             stream.attach(wire)
             answer = _answer(stream, wire, await wire.answered, sent)
@@ -65,13 +65,17 @@ async def _request(session: Session, call: Call, stream: Stream) -> Request:
     return await session.authorised(request, call)
 
 
-def _place(session: Session, url: str) -> Place:
+async def _place(session: Session, url: str, stream: Stream) -> Place:
     parts = urlsplit(url)
     host = parts.hostname or ""
     tls: ssl.SSLContext | None = None
     if parts.scheme == "https":
         tls = session.tls if isinstance(session.tls, ssl.SSLContext) else ssl.create_default_context()
-    return Place(url.replace("http", "ws", 1), host, parts.port or (443 if tls else 80), tls, host)
+    ws, via = url.replace("http", "ws", 1), stream.api.via
+    if via is None:
+        return Place(ws, host, parts.port or (443 if tls else 80), tls, host)
+    address, port = await via.reach(url)
+    return Place(ws, address, port, tls and (via.tls or tls), host, via.socket(stream.conn))
 
 
 def _answer(stream: Stream, wire: Wire, response: Response | None, sent: float) -> Answer:

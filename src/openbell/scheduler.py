@@ -137,7 +137,7 @@ async def _run(instance: Instance, session: Session, progress: Progress) -> None
         session.note(instance.name, "scenario_error", {"error": f"{type(error).__name__}: {str(error)[:300]}"})
         progress.set(instance.name, "failed")
     else:
-        api.note("scenario_end", waited=round(api.waited, 3), requests=api.reads + api.writes)
+        api.note("scenario_end", waited=round(api.spent.waited, 3), requests=api.spent.reads + api.spent.writes)
         progress.set(instance.name, "done")
     finally:
         with contextlib.suppress(OSError):

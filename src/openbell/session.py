@@ -23,12 +23,14 @@ from openbell.journal import Journal
 from openbell.locate import parse_json, pointer
 from openbell.permits import Permits
 from openbell.profile import Operation, Profile, Step
+from openbell.proxying import Proxy, ProxyLost
 from openbell.redact import Redactor
 from openbell.registry import Reason
 from openbell.wire import Answer, Line, Request
 
 if TYPE_CHECKING:
     from openbell.stream import Stream
+    from openbell.via import Via
 
 MAX_TOKEN = 16 * 1024
 MAX_TOKEN_REPLY = 64 * 1024
@@ -36,6 +38,7 @@ MAX_URL = 64 * 1024
 MAX_READ = 64 * 1024 * 1024
 VALUE = 150
 LITTLE = 4096
+ON_THE_WAY = "{}: on a way to the target that has a fault"
 MAX_LIFETIME_S = 10 * 365 * 86400.0
 
 
@@ -84,6 +87,7 @@ class Call:
     values: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
     token: Token | None = None
+    via: Via | None = None
 
 
 class Session:
@@ -104,6 +108,8 @@ class Session:
         self._minting: dict[str, asyncio.Lock] = {}
         self._lines: dict[tuple[str, ...], Line] = {}
         self.streams: dict[str, list[Stream]] = {}
+        self._proxy: Proxy | None = None
+        self._starting = asyncio.Lock()
         self.tls: ssl.SSLContext | bool = (
             ssl.create_default_context(cafile=target.target.ca_bundle) if target.target.ca_bundle else True)
         self._hosts = {urlsplit(target.target.base_url).netloc, *target.target.hosts}
@@ -122,15 +128,34 @@ class Session:
         """A value that no other call of any run has."""
         return f"ob-{self.stamp}-{next(self._counter)}"
 
-    def line(self, *key: str) -> Line:
-        """The kept-alive connection of a key, opened when first used."""
+    def line(self, *key: str, via: Via | None = None) -> Line:
+        """The kept-alive connection of a key, opened when first used. What goes another way has keys of its own."""
+        key = (key[0], via.name, *key[1:]) if via else key
         if key not in self._lines:
-            self._lines[key] = self.new_line()
+            self._lines[key] = self.new_line(via)
         return self._lines[key]
 
-    def new_line(self) -> Line:
+    def new_line(self, via: Via | None = None) -> Line:
         """A connection of its own; the caller closes it."""
-        return Line(self.target.target.timeout_s, self.tls, self.target.target.proxy)
+        return Line(self.target.target.timeout_s, self.tls, self.target.target.proxy, via)
+
+    async def proxy(self) -> Proxy:
+        """mitmproxy's child, started when first asked for. Raises ProxyLost; one that is lost is not started again."""
+        async with self._starting:
+            if self._proxy is None:
+                self._proxy = Proxy()
+                await self._proxy.start(self.target.target.ca_bundle)
+        if self._proxy.lost:
+            raise ProxyLost(self._proxy.lost)
+        return self._proxy
+
+    async def close_way(self, scenario: str, way: str) -> None:
+        """Ends the streams and connections of one way, streams by a reset."""
+        for stream in [s for s in self.streams.get(scenario, ()) if s.api.via and s.api.via.name == way]:
+            stream.reset()
+            await stream.end(1.0)
+        for key in [k for k in self._lines if k[:2] == (scenario, way)]:
+            await self._lines.pop(key).close()
 
     async def close_lines(self, *prefix: str) -> None:
         """Closes the connections whose key begins so, and the streams."""
@@ -139,6 +164,8 @@ class Session:
                 await stream.close()
         for key in [k for k in self._lines if k[: len(prefix)] == prefix]:
             await self._lines.pop(key).close()
+        if not prefix and self._proxy:
+            await self._proxy.close()
 
     async def send(self, call: Call, line: Line) -> Exchange:
         """Sends one request and appends its exchange. Raises Skip for what the profile or a token does not allow."""
@@ -186,10 +213,12 @@ class Session:
     def exchanged(self, call: Call, operation: str | None, request: Request, answer: Answer) -> Exchange:
         """Redacts and appends an exchange."""
         return self.journal.append(Exchange(
-            n=0, scenario=call.scenario, label=call.label, origin=call.origin, route="direct", conn=answer.conn,
-            principal=call.by, operation=operation, method=request.method, url=self.redactor.url(request.url),
+            n=0, scenario=call.scenario, label=call.label, origin=call.origin,
+            route=call.via.route if call.via else "direct", conn=answer.conn, principal=call.by, operation=operation,
+            method=request.method, url=self.redactor.url(request.url),
             request=self._clean(answer.request), status=answer.status,
-            reply=self._read(self._clean(answer.reply)) if answer.reply else None, no_reply=answer.no_reply,
+            reply=self._read(self._clean(answer.reply)) if answer.reply else None,
+            no_reply=_blamed(answer.no_reply, call),
             sent=answer.sent, first=answer.first, done=answer.done))
 
     def frame(self, frame: Frame) -> bool:
@@ -292,6 +321,11 @@ class Session:
         answer = await self.line("(credentials)", principal).send(request, self.permits.take)
         self.permits.give_back()
         return self._append(call, sent, request, answer)
+
+
+def _blamed(no_reply: str | None, call: Call) -> str | None:
+    """Why no reply came; on a way with a fault, the target is not to blame."""
+    return ON_THE_WAY.format(no_reply.partition(":")[0]) if no_reply and call.via else no_reply
 
 
 def _lifetime(exchange: Exchange, step: Step) -> float:

@@ -190,8 +190,9 @@ def _dumped(test: Predicate) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=512)
-def _template(path: str) -> re.Pattern[str]:
-    parts = re.split(r"\{[^}]*\}", path)
+def path_pattern(path: str) -> re.Pattern[str]:
+    """What the paths of a template are matched by, below the base URL's and without a query."""
+    parts = re.split(r"\{[^}]*\}", path.partition("?")[0])
     return re.compile("[^/]+".join(map(re.escape, parts)))
 
 
@@ -202,5 +203,5 @@ def match_operation(target: Profile, method: str, url: str) -> str | None:
     if not path.startswith(base):
         return None
     found = [(op.path.count("{"), name) for name, op in target.operation.items()
-             if op.method == method and _template(op.path.partition("?")[0]).fullmatch(path[len(base):])]
+             if op.method == method and path_pattern(op.path).fullmatch(path[len(base):])]
     return min(found)[1] if found else None

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import socket
 import ssl
 import time
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import http_exceptions
@@ -64,9 +67,23 @@ class Answer:
     done: float
 
 
+class Detour(Protocol):
+    """Another way to the target: the request stays as it is, name and Host included, and is dialled elsewhere."""
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """What the other end of the way is trusted by; None where that is the target itself."""
+
+    async def reach(self, url: str) -> tuple[str, int]:
+        """The host and port that is dialled for a URL. Raises OSError."""
+
+    def socket(self, conn: int) -> socket.socket:
+        """What is dialled with, for a connection of this number."""
+
+
 def _tracing(line: Line) -> aiohttp.TraceConfig:
     async def created(_session: object, _context: SimpleNamespace, _params: object) -> None:
-        line.conn = next_connection()
+        line.conn = line.conn if line.detour else next_connection()
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_end.append(created)
     return trace
@@ -75,13 +92,16 @@ def _tracing(line: Line) -> aiohttp.TraceConfig:
 class Line:
     """One connection to the target, opened when first used; requests on it go one after another."""
 
-    def __init__(self, timeout_s: float, tls: ssl.SSLContext | bool = True, proxy: str | None = None) -> None:
+    def __init__(self, timeout_s: float, tls: ssl.SSLContext | bool = True, proxy: str | None = None,
+                 detour: Detour | None = None) -> None:
         self.conn = 0
+        self.detour = detour
         self._lock = asyncio.Lock()
         self._timeout = timeout_s
         self._proxy = proxy
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=1, ssl=tls, keepalive_timeout=3600),
+            connector=aiohttp.TCPConnector(limit=1, ssl=(detour and detour.tls) or tls, keepalive_timeout=3600,
+                                           socket_factory=self._socket if detour else None),
             auto_decompress=False, trust_env=False, trace_configs=[_tracing(self)],
             cookie_jar=aiohttp.DummyCookieJar(), requote_redirect_url=False,
             max_line_size=MAX_FIELD, max_field_size=MAX_FIELD, max_headers=MAX_FIELDS,
@@ -102,8 +122,9 @@ class Line:
                               time.monotonic())
 
     async def _exchange(self, request: Request, sent: float) -> Answer:
+        url, headers, name = await self._around(request)
         async with self._session.request(
-            request.method, URL(request.url, encoded=True), headers=request.headers, data=_body(request.content),
+            request.method, url, headers=headers, data=_body(request.content), server_hostname=name,
             allow_redirects=False, proxy=self._proxy, timeout=aiohttp.ClientTimeout(total=None),
         ) as response:
             first = time.monotonic()
@@ -113,6 +134,22 @@ class Line:
                 response.close()
             reply = sparse(decoded(tuple(response.raw_headers), raw, cut=cut))
             return Answer(self.conn, response.status, _sent(request, response), reply, None, sent, first, done)
+
+    async def _around(self, request: Request) -> tuple[URL, tuple[tuple[str, str], ...], str | None]:
+        """What is asked of the library: on a detour another address, with the target's Host and name."""
+        url = URL(request.url, encoded=True)
+        if self.detour is None:
+            return url, request.headers, None
+        host, port = await self.detour.reach(request.url)
+        named = any(name.lower() == "host" for name, _ in request.headers)
+        first = () if named else (("Host", urlsplit(request.url).netloc.rpartition("@")[2]),)
+        return url.with_host(host).with_port(port), (*first, *request.headers), url.host
+
+    def _socket(self, _address: Any) -> socket.socket:
+        if self.detour is None:
+            raise TypeError("a line without a detour lets the library make its sockets")
+        self.conn = next_connection()
+        return self.detour.socket(self.conn)
 
     async def close(self) -> None:
         """Closes the connection."""
