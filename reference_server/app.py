@@ -6,7 +6,7 @@ raised it, is written by the same part. The outermost layer turns what is left i
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -22,10 +22,12 @@ from openbell.reference_server.behaviour import AsgiApp, Behaviour
 from openbell.reference_server.calls import Call, World
 from openbell.reference_server.database import Store, open_store
 from openbell.reference_server.gate import Trail, admit, challenged, settle
+from openbell.reference_server.hub import Market, Orders, epochs
 from openbell.reference_server.openapi import documented
 from openbell.reference_server.operations import Operation
 from openbell.reference_server.seeds import fill
 from openbell.reference_server.settings import Settings
+from openbell.reference_server.stream_wire import Connection
 from openbell.reference_server.tokens import query_names
 from openbell.reference_server.values import Problem, Refused, Reply, Scope, header
 
@@ -43,8 +45,11 @@ class Application:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             await self.inner(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
+
+    def stream(self, *, config: Any, server_state: Any, app_state: Any) -> Connection:
+        """The protocol that takes over a connection whose client asks for a stream, as uvicorn calls it."""
+        del config, app_state
+        return Connection(self.world, server_state.connections)
 
     @property
     def store(self) -> Store:
@@ -83,7 +88,9 @@ async def handle(world: World, operation: Operation, request: Request, trail: Tr
     """The gate, the body, the handler."""
     client = None if operation.public else admit(world, operation, request.scope, trail)
     body = await body_of(world, operation, request)
-    return operation.handle(Call(world, request.scope, client, request.path_params, query_names(request.scope), body))
+    call = Call(world, request.scope, client, request.path_params, query_names(request.scope), body)
+    reply = operation.handle(call)
+    return await reply if isinstance(reply, Awaitable) else reply
 
 
 def endpoint(world: World, operation: Operation) -> Callable[[Request], Any]:
@@ -155,7 +162,10 @@ def route(world: World) -> FastAPI:
 def create_app(behaviour: Behaviour, settings: Settings) -> Application:
     """The server as an ASGI application with a freshly seeded database of its own."""
     store = open_store(settings.database, fill, settings.seed)
-    world = World(behaviour, settings, store, {}, {}, os.urandom(32))
+    key = os.urandom(32)
+    orders = Orders(store, behaviour.streams, epochs(key))
+    store.committed.append(orders.published)
+    world = World(behaviour, settings, store, {}, {}, key, Market(behaviour.streams), orders)
     app: AsgiApp = route(world)
     app = reduce(lambda inner, wrap: wrap(inner), behaviour.wrappers, traced(world, app))
     return Application(logged(app, settings.log) if settings.log else app, world)

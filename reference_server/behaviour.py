@@ -6,10 +6,12 @@ from typing import Any
 
 from openbell.reference_server import bodies, correlation, limits, pages, problems, tokens
 from openbell.reference_server.cursors import Sealing
+from openbell.reference_server.idempotency import OnceParts
 from openbell.reference_server.limits import Bucket, Draw
 from openbell.reference_server.listings import Listing, Mark, Reader
 from openbell.reference_server.pages import Cut
 from openbell.reference_server.settings import Quota
+from openbell.reference_server.stream_parts import StreamParts
 from openbell.reference_server.tokens import Grant
 from openbell.reference_server.values import Fields, Problem, Reply, Scope
 
@@ -46,5 +48,9 @@ class Behaviour:
     limit_fields: Callable[[Draw, Quota], Fields] = limits.limit_fields
     limit_fields_shown: Callable[[int, Fields], Fields] = limits.shown
     counts: Callable[[int], bool] = limits.counts
+    # retries
+    once: OnceParts = field(default=OnceParts())
+    # streams
+    streams: StreamParts = field(default=StreamParts())
     # whatever is easier done from outside
     wrappers: tuple[Wrapper, ...] = ()

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.cursors import Moment
 from openbell.reference_server.database import Store
+from openbell.reference_server.hub import Market, Orders
+from openbell.reference_server.idempotency import Entry
 from openbell.reference_server.limits import Bucket
 from openbell.reference_server.listings import Listing, total
 from openbell.reference_server.settings import Client, Settings
@@ -20,7 +22,10 @@ from openbell.reference_server.values import Fault, Fields, Json, Reply, Scope, 
 
 @dataclass(frozen=True)
 class World:
-    """What lives as long as the application: parts, settings, data, grants, buckets, and the key that seals cursors."""
+    """What lives as long as the application: parts, settings, data, grants, buckets, streams, idempotency keys.
+
+    `key` seals cursors and makes epochs.
+    """
 
     behaviour: Behaviour
     settings: Settings
@@ -28,6 +33,13 @@ class World:
     grants: dict[str, Grant]
     buckets: dict[tuple[str, str], Bucket]
     key: bytes
+    market: Market
+    orders: Orders
+    keys: dict[tuple[str, str], Entry] = field(default_factory=dict)
+
+    def epoch(self, account: str) -> str:
+        """The epoch of an account's positions."""
+        return self.orders.epoch_of(account)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class Options:
     matrix: tuple[str, ...] = ()
     token_lifetime: float = 4.0
     log: Path | None = None
+    database: Path | None = None
     stdin_ends: bool = False
 
 
@@ -77,7 +78,7 @@ class Served:
 
 def made(options: Options, secret: str, closing: ExitStack) -> Served:
     """The servers that the options ask for; their databases go with `closing`. Raises Unknown."""
-    settings = Settings(secret, options.token_lifetime, log=options.log)
+    settings = Settings(secret, options.token_lifetime, None if options.matrix else options.database, options.log)
     served = Served({}, {})
     wanted: dict[str, tuple[str, ...]] = {name: (name,) for name in options.matrix} or {"": options.variants}
     for shown, names in wanted.items():
@@ -120,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     made_here.add_argument("--matrix", action="append", default=[], metavar="KIND:NAME")
     made_here.add_argument("--token-lifetime", type=float, default=4.0, metavar="S")
     made_here.add_argument("--log", type=Path, metavar="FILE")
+    made_here.add_argument("--database", type=Path, metavar="FILE", help="overwritten, and kept; not with --matrix")
     made_here.add_argument("--stdin-ends", action="store_true", help="end when standard input ends")
     return made_here
 
@@ -135,6 +137,7 @@ def read(arguments: Sequence[str] | None) -> Options:
         matrix=tuple(given.matrix),
         token_lifetime=given.token_lifetime,
         log=given.log,
+        database=given.database,
         stdin_ends=given.stdin_ends,
     )
 

@@ -60,6 +60,7 @@ ORDERS = Table(
     METADATA,
     Column("id", String, primary_key=True),
     Column("client_order_id", String),
+    Column("claim", String),
     Column("account", String),
     Column("symbol", String),
     Column("side", String),
@@ -70,7 +71,7 @@ ORDERS = Table(
     Column("closed", Integer),
     Column("revision", Integer),
     Column("created_at", Integer),
-    Index("orders_client", "account", "client_order_id", unique=True),
+    Index("orders_client", "account", "claim", unique=True),
     Index("orders_price", "account", "closed", "price", "id"),
     Index("orders_created", "account", "closed", "created_at", "id"),
 )
@@ -92,6 +93,18 @@ INSTRUMENTS = Table(
     Column("currency", String),
     Column("lot_size", Integer),
     Column("reference_price", Integer),
+)
+OUTBOX = Table(
+    "outbox",
+    METADATA,
+    Column("account", String, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, unique=True),
+    Column("prev", Integer),
+    Column("at", Integer),
+    Column("kind", String),
+    Column("order", String),
+    sqlite_with_rowid=False,
 )
 PRAGMAS = ("journal_mode=WAL", "synchronous=OFF", "temp_store=MEMORY", "cache_size=-512")
 
@@ -117,13 +130,18 @@ def connect(path: Path, begin: str | None) -> Engine:
 
 @dataclass(frozen=True)
 class Store:
-    """The open database of one application."""
+    """The open database of one application.
+
+    committed: what is called with the account after each commit. kept: whether the file outlives the store.
+    """
 
     path: Path
     writer: Engine
     reading: Connection
     reader_engine: Engine
+    kept: bool = False
     versions: dict[str | None, int] = field(default_factory=dict)
+    committed: list[Callable[[str], None]] = field(default_factory=list)
 
     def rows(self, query: Select[Any]) -> Rows:
         """The committed rows that answer a query."""
@@ -148,13 +166,15 @@ class Store:
         with self.writer.begin() as connection:
             yield connection
         self.versions[account] = self.versions.get(account, 0) + 1
+        for told in self.committed:
+            told(account)
 
     def close(self) -> None:
-        """Closes the connections and removes the files."""
+        """Closes the connections; removes the files unless they were asked for by name."""
         self.reading.close()
         for engine in (self.reader_engine, self.writer):
             engine.dispose()
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in () if self.kept else ("", "-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
 
@@ -182,10 +202,11 @@ def template(fill: Callable[[Connection, int], None], seed: int) -> Path:
 
 def open_store(path: Path | None, fill: Callable[[Connection, int], None], seed: int) -> Store:
     """A store of its own with the seeded data; in a temporary file unless a path is given, which is overwritten."""
+    kept = path is not None
     if path is None:
         with tempfile.NamedTemporaryFile(dir=folder().name, suffix=".sqlite", delete=False) as made:
             path = Path(made.name)
     shutil.copyfile(template(fill, seed), path)
     reader = connect(path, None)
     reading = reader.connect().execution_options(isolation_level="AUTOCOMMIT")
-    return Store(path, connect(path, "BEGIN IMMEDIATE"), reading, reader)
+    return Store(path, connect(path, "BEGIN IMMEDIATE"), reading, reader, kept)

@@ -25,15 +25,20 @@ class Trail:
     charged: Quota | None = None
 
 
-def authenticate(world: World, scope: Scope) -> Client:
-    """The client whose token the request carries."""
+def granted(world: World, scope: Scope) -> Grant:
+    """The grant of the token that the request carries; raises Refused."""
     token = world.behaviour.read_credential(scope)
     grant: Grant | None = world.behaviour.find_grant(token, world.grants)
     if grant is None:
         raise refuse("invalid_token")
     if world.behaviour.expired(grant, time.monotonic(), scope):
         raise refuse("token_expired")
-    return CLIENTS[grant.client]
+    return grant
+
+
+def authenticate(world: World, scope: Scope) -> Client:
+    """The client whose token the request carries; raises Refused."""
+    return CLIENTS[granted(world, scope).client]
 
 
 def charge(world: World, client: Client, quota: Quota, trail: Trail) -> None:

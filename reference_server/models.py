@@ -140,6 +140,17 @@ class Execution(BaseModel):
     executed_at: Time
 
 
+class Event(BaseModel):
+    channel: Literal["orders"]
+    epoch: str
+    seq: int
+    prev: int
+    event: str
+    at: Time
+    kind: Literal["submitted", "amended", "cancelled", "filled"]
+    order: Order
+
+
 class Executions(BaseModel):
     order: str
     executions: list[Execution]

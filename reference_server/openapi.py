@@ -25,6 +25,7 @@ OWN_FIELDS = {
     "Retry-After": ("Whole seconds to wait.", True),
     "Location": ("The path of what was created.", True),
     "ETag": ("The state of the resource, for If-Match.", True),
+    "Idempotent-Replayed": ("true where this is the first reply to the same Idempotency-Key.", False),
     "Allow": ("The methods of the resource.", True),
 }
 
@@ -131,6 +132,8 @@ def parameters(operation: Operation) -> list[Json]:
     conditional = {"read_preferences": ["If-None-Match"]}.get(operation.name, [])
     if "precondition_failed" in operation.problems:
         conditional = ["If-Match"]
+    if "in_progress" in operation.problems:
+        conditional = ["Idempotency-Key"]
     offered = [field_parameter(name) for name in ("X-Correlation-Id", *conditional)]
     return [*in_path, *map(query_parameter, operation.query), *offered]
 

@@ -1,7 +1,7 @@
 """The operations of the API in one table: what the router, the document and the gate all read."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -28,7 +28,7 @@ class Operation:
     name: str
     method: str
     path: str
-    handle: Callable[[Call], Reply]
+    handle: Callable[[Call], Reply | Awaitable[Reply]]
     reply: type[BaseModel]
     status: int = 200
     body: type[BaseModel] | None = None
@@ -122,8 +122,8 @@ OPERATIONS = (
         models.Order,
         status=201,
         body=models.OrderRequest,
-        problems=(*BODY_PROBLEMS, "duplicate_order"),
-        fields=("Location",),
+        problems=(*BODY_PROBLEMS, "duplicate_order", "in_progress", "idempotency_mismatch"),
+        fields=("Location", "Idempotent-Replayed"),
     ),
     Operation("read_order", "GET", ORDER, orders.read_order, models.Order),
     Operation(
@@ -144,6 +144,15 @@ OPERATIONS = (
         problems=("forbidden", "order_closed"),
     ),
     Operation("read_executions", "GET", ORDER + "/executions", orders.read_executions, models.Executions),
+    Operation(
+        "list_events",
+        "GET",
+        ACCOUNT + "/events",
+        orders.list_events,
+        models.Page[models.Event],
+        query=(Parameter("sort", "The order of the rows.", ("seq", "-seq")), *PAGED),
+        problems=PAGE_PROBLEMS,
+    ),
     Operation(
         "list_instruments",
         "GET",

@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from openbell.reference_server import outbox
 from openbell.reference_server.calls import Call, answer, page
-from openbell.reference_server.database import EXECUTIONS, ORDERS
+from openbell.reference_server.database import EXECUTIONS, ORDERS, OUTBOX
+from openbell.reference_server.idempotency import key_of, once
 from openbell.reference_server.instruments import find_instrument
 from openbell.reference_server.listings import Listing
 from openbell.reference_server.models import OrderRequest
@@ -104,7 +106,19 @@ def execution_rows(order: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def submit_order(call: Call) -> Reply:
+async def submit_order(call: Call) -> Reply:
+    """Once for each key, where one is sent."""
+    return await once(call, lambda: take_order(call))
+
+
+async def take_order(call: Call) -> Reply:
+    """Writes the order, its executions and its event in one transaction."""
+    parts, key = call.world.behaviour.once, key_of(call)
+    await parts.assess(key)
+    return submit(call, parts.claim(call.body.client_order_id, key))
+
+
+def submit(call: Call, claim: str) -> Reply:
     account = call.path["account"]
     instrument = find_instrument(call, call.body.symbol)
     if instrument is None:
@@ -112,22 +126,30 @@ def submit_order(call: Call) -> Reply:
     try:
         with call.store.writing(account) as connection:
             row = new_row(account, call.body, instrument.reference_price)
-            connection.execute(insert(ORDERS), row)
+            connection.execute(insert(ORDERS), {**row, "claim": claim})
             if row["closed"]:
                 connection.execute(insert(EXECUTIONS), execution_rows(row))
             made = connection.execute(select(ORDERS).where(ORDERS.c.id == row["id"])).one()
+            tell(connection, call, "filled" if row["closed"] else "submitted", made)
     except IntegrityError:
         raise refuse("duplicate_order") from None
     location = f"/v1/accounts/{account}/orders/{made.id}"
     return answer(201, order_json(made), (("location", location),))
 
 
-def change(call: Call, **values: Any) -> Reply:
+def tell(connection: Connection, call: Call, kind: str, row: Any) -> None:
+    """Writes into the outbox what became of an order."""
+    number = call.world.behaviour.streams.number
+    outbox.append(connection, row.account, kind, order_json(row), number)
+
+
+def change(call: Call, kind: str, **values: Any) -> Reply:
     """Sets values of the open order that the path names; refuses a closed one."""
     with call.store.writing(call.path["account"]) as connection:
         row = find_open(connection, call)
         connection.execute(update(ORDERS).where(ORDERS.c.id == row.id).values(**values))
         row = find(connection, call)
+        tell(connection, call, kind, row)
     return answer(200, order_json(row))
 
 
@@ -137,11 +159,11 @@ def amend_order(call: Call) -> Reply:
         values["price"] = to_units(values["price"])
     if "quantity" in values:
         values["quantity"] = int(values["quantity"])
-    return change(call, revision=ORDERS.c.revision + 1, **values)
+    return change(call, "amended", revision=ORDERS.c.revision + 1, **values)
 
 
 def cancel_order(call: Call) -> Reply:
-    return change(call, status="cancelled", closed=1)
+    return change(call, "cancelled", status="cancelled", closed=1)
 
 
 def read_executions(call: Call) -> Reply:
@@ -158,3 +180,12 @@ def read_executions(call: Call) -> Reply:
         for row in rows
     ]
     return answer(200, {"order": order.id, "executions": executions})
+
+
+def list_events(call: Call) -> Reply:
+    """Oldest first unless the sort says otherwise; everything that ever happened, whatever a stream retains."""
+    sort = call.choice("sort", "seq", "-seq")
+    account, principal = call.path["account"], call.client.name if call.client else ""
+    path, epoch = f"/accounts/{account}/events", call.world.epoch(account)
+    listing = Listing(OUTBOX, "seq", sort.startswith("-"), principal, path, f"sort={sort}", account)
+    return page(call, listing, lambda row: outbox.event_json(row, epoch))

@@ -12,11 +12,14 @@ MEDIA_TYPE = "application/problem+json"
 
 KINDS: dict[str, tuple[int, str, str]] = {
     "bad_cursor": (400, "Bad cursor", "The cursor is not one that this listing issued to this client."),
+    "bad_handshake": (400, "Bad handshake", "The request does not open a stream as RFC 6455 asks."),
     "bad_page_size": (400, "Bad page size", "The limit must be a whole number from 1 upwards."),
     "body_too_large": (413, "Body too large", "The request body may hold 1048576 bytes at most."),
     "cursor_expired": (400, "Cursor expired", "The cursor has outlived its time; start the listing again."),
     "duplicate_order": (409, "Duplicate order", "An order with this client_order_id exists already."),
     "forbidden": (403, "Forbidden", "This client may read but not write."),
+    "idempotency_mismatch": (422, "Key used before", "This Idempotency-Key came with another request before."),
+    "in_progress": (409, "In progress", "The first request with this Idempotency-Key is not answered yet."),
     "internal": (500, "Internal error", "The server failed to handle the request; it has been recorded."),
     "invalid_request": (400, "Invalid request", "The credentials were sent in more than one way."),
     "invalid_token": (401, "Invalid token", "The access token is not one that this server issued."),

@@ -22,6 +22,8 @@ SIZES = {
     "acct-limits": (500, 6, 3),
     "acct-expiry": (500, 6, 3),
     "acct-pages": (500, 0, 0),
+    "acct-streams": (50, 0, 0),
+    "acct-fuzz": (500, 6, 3),
 }
 
 
@@ -58,6 +60,7 @@ def orders(rng: random.Random, account: str, count: int, status: str) -> list[di
         {
             "id": identifier(rng, "ord"),
             "client_order_id": f"seed-{status}-{number}",
+            "claim": f"seed-{status}-{number}",
             "account": account,
             "symbol": rng.choice(SYMBOLS),
             "side": rng.choice(("buy", "sell")),

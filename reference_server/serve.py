@@ -39,9 +39,10 @@ async def start(app: AsgiApp, bound: socket.socket) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         http="h11",
-        ws="none",
+        ws=getattr(app, "stream", "none"),
         lifespan="off",
         log_config=None,
+        log_level="error",
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
@@ -164,7 +165,7 @@ def serve(host: str, port: int, app: AsgiApp, *, stdin_ends: bool = False) -> No
 
 
 def main_serve(options: Mapping[str, Any], secret: str) -> int:
-    """Serves as `options` say: host, port, defects, benign, token_lifetime, log. Gives the exit code."""
+    """Serves as `options` say: host, port, defects, benign, token_lifetime, log, database. Gives the exit code."""
     from openbell.reference_server.command import Options, run
 
     return run(
@@ -176,6 +177,7 @@ def main_serve(options: Mapping[str, Any], secret: str) -> int:
             ),
             token_lifetime=options["token_lifetime"],
             log=options["log"],
+            database=options.get("database"),
         ),
         secret,
     )

@@ -38,6 +38,8 @@ CLIENTS: dict[str, Client] = {
         Client("sacrificial_limits", "acct-limits", True, Quota("reads", 20, 4), Quota("writes", 10, 2)),
         Client("sacrificial_expiry", "acct-expiry", writes=True),
         Client("sacrificial_pages", "acct-pages", writes=True),
+        Client("streams", "acct-streams", writes=True),
+        Client("fuzz", "acct-fuzz", writes=True),
     )
 }
 

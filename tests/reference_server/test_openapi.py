@@ -17,7 +17,7 @@ async def tour(caller):
     await caller("POST", "/oauth/token", content=b"", headers=FORM, token=None)
     await caller("POST", "/oauth/token", content=b"grant_type=client_credentials", headers=FORM, token=None)
     await caller.login()
-    urls = ("", "/balances", "/positions", "/transactions", "/orders", "/preferences", "/orders/none")
+    urls = ("", "/balances", "/positions", "/transactions", "/orders", "/events", "/preferences", "/orders/none")
     for token in (caller.token, None, "x"):
         for url in ("/v1/status", "/openapi.json", "/v1/accounts", "/v1/instruments", "/v1/instruments/AAPL"):
             await caller("GET", url, token=token)
@@ -29,6 +29,8 @@ async def tour(caller):
     bodies: tuple[Any, ...] = (ORDER, ORDER | {"quantity": "0"}, [], ORDER | {"client_order_id": "m", "type": "market"})
     for body in bodies:
         await caller("POST", ACCOUNT + "/orders", body)
+    for order in (ORDER | {"client_order_id": "once"}, ORDER | {"client_order_id": "once"}, ORDER):
+        await caller("POST", ACCOUNT + "/orders", order, headers={"Idempotency-Key": "tour"})
     await caller("POST", ACCOUNT + "/orders", content=b"{", headers={"Content-Type": "application/json"})
     await caller("POST", ACCOUNT + "/orders", content=b"x" * 2_000_000, headers={"Content-Type": "application/json"})
     await caller("POST", ACCOUNT + "/orders", content=b"x")
@@ -79,7 +81,7 @@ async def test_every_reply_is_declared(toured):
 async def test_every_operation_is_in_the_document_and_only_public_ones_need_no_token(toured):
     document = (await toured("GET", "/openapi.json")).json
     operations = [one for methods in document["paths"].values() for one in methods.values()]
-    assert len(operations) == 19
+    assert len(operations) == 20
     public = {one["operationId"] for one in operations if one["security"] == []}
     assert public == {"issue_token", "read_status", "read_document"}
     touched = {operation_of(document, method, url)["operationId"] for method, url, _ in toured.seen}
