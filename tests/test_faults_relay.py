@@ -17,7 +17,7 @@ async def test_a_stream_is_cut_after_exactly_so_many_bytes(tmp_path, tls, how):
         ending = await stream.end(5)
         [seen] = broken.via.witness
     assert ending
-    assert (ending.side, ending.how) == ("server", "reset" if how == "reset" else "eof")
+    assert (ending.side, ending.how) == ("harness", "reset" if how == "reset" else "eof")
     assert stream.messages
     assert [m.value["seq"] for m in stream.messages[1:]] == [str(n) for n in range(len(stream.messages) - 1)]
     [fired] = facts(tmp_path, "fault_fired")

@@ -28,7 +28,7 @@ def bound() -> socket.socket:
 class Relay:
     """Listens on the loopback for one target. What it sees of the target's side is in `witness`, oldest first.
 
-    `on_ended` is told of each connection that has ended.
+    `on_ended` is told when the target has ended a connection, or else when the relay has.
     """
 
     def __init__(self, host: str, port: int, fault: RelayFault, seed: str, on_fired: Callable[[Fired], None],
@@ -93,13 +93,14 @@ class Relay:
             raise
         seen = Seen(peer, monotonic())
         self.witness.append(seen)
-        conn = Conn(self.fault, client, server, seen, seed, self._on_fired)
+        conn = Conn(self.fault, client, server, seen, seed, self._on_fired, self._on_ended)
         self._conns.add(conn)
         try:
             await conn.run()
         finally:
             self._conns.discard(conn)
-            self._on_ended(seen)
+            if seen.ended is None:
+                self._on_ended(seen)
 
 
 async def _dialled(host: str, port: int) -> socket.socket:

@@ -60,8 +60,9 @@ class Conn:
     """The two sockets of a connection, and the fault between them."""
 
     def __init__(self, fault: RelayFault, client: socket.socket, server: socket.socket, seen: Seen, seed: str,
-                 on_fired: Callable[[Fired], None]) -> None:
+                 on_fired: Callable[[Fired], None], on_ended: Callable[[Seen], None]) -> None:
         self.seen = seen
+        self._on_ended = on_ended
         self._client, self._server = client, server
         self._lanes: dict[Direction, Lane] = {"up": Lane("up", client, server), "down": Lane("down", server, client)}
         self._fault, self._armed = fault, True
@@ -157,6 +158,7 @@ class Conn:
             self._end("reset")
         if sock is self._server and self.seen.ended is None:
             self.seen.ended, self.seen.ended_at = how, monotonic()
+            self._on_ended(self.seen)
 
     async def _late(self, lane: Lane, fault: Delay) -> AsyncIterator[bytes]:
         """What one side sends, each chunk when it is due; a bounded number of them waits."""

@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from websockets.frames import Frame, Opcode
@@ -100,7 +100,9 @@ class Stream:
             self.position = position(self.table.sequence, value) or self.position
 
     def ended(self, ending: Ending) -> None:
-        """Notes the end."""
+        """Notes the end; where a fault on the way has taken effect, it is the harness's doing."""
+        if self.api.via and self.api.via.hit(self.conn) and ending.side == "server":
+            ending = replace(ending, side="harness")
         self.ending = ending
         self.note("stream_end", side=ending.side, how=ending.how, violation=ending.violation)
         self._news.set()

@@ -7,9 +7,11 @@ connection ended (`fault_witness`), a reply of the proxy's own making (`fault_fa
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 from urllib.parse import urlsplit
 
@@ -52,6 +54,7 @@ class Via:
         self.session, self.scenario, self.name, self.fault = session, scenario, name, fault
         self.lost: str | None = None
         self._conns: dict[int, int] = {}
+        self._hit: set[int] = set()
 
     async def start(self) -> None:
         """Opens the way to the base URL. Raises OSError or ProxyLost."""
@@ -90,8 +93,10 @@ class Via:
 
     async def close(self) -> None:
         """Ends the way and what is open on it. Never raises."""
-        await self.session.close_way(self.scenario, self.name)
-        await self._close()
+        try:
+            await self.session.close_way(self.scenario, self.name)
+        finally:
+            await self._close()
         if self.lost:
             self.note("fault_lost", why=self.lost)
 
@@ -102,9 +107,16 @@ class Via:
     def _injected(self, fault: Fault) -> None:
         self.note("fault", fault=kind(fault), parameters=parameters(fault))
 
+    def hit(self, conn: int) -> bool:
+        """Whether a fault has taken effect on a connection."""
+        return conn in self._hit
+
     def _fired(self, fired: Fired, **data: Any) -> None:
-        self.note("fault_fired", fault=fired.fault, conn=self._conn(fired.peer), direction=fired.direction,
-                  offset=fired.offset, fired=round(fired.at, 6), **data)
+        conn = self._conn(fired.peer)
+        if conn is not None:
+            self._hit.add(conn)
+        self.note("fault_fired", fault=fired.fault, conn=conn, direction=fired.direction, offset=fired.offset,
+                  fired=round(fired.at, 6), **data)
 
     def _conn(self, peer: int | None) -> int | None:
         """The number of a connection by the port that it came from; None for one that is not the harness's."""
@@ -134,6 +146,7 @@ class RelayVia(Via):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._relays: dict[Origin, Relay] = {}
+        self._news = asyncio.Event()
 
     @property
     def witness(self) -> tuple[Seen, ...]:
@@ -143,6 +156,16 @@ class RelayVia(Via):
     def seen(self, conn: int) -> Seen | None:
         """The target's side of one connection, by its number."""
         return next((s for s in self.witness if self._conn(s.peer) == conn), None)
+
+    async def dropped(self, conn: int, seconds: float) -> Seen | None:
+        """The target's side of a connection once the target has ended it; None when it does not in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not ((seen := self.seen(conn)) and seen.ended):
+                    self._news.clear()
+                    await self._news.wait()
+                return seen
+        return None
 
     async def _opened(self, origin: Origin) -> None:
         if origin not in self._relays:
@@ -164,6 +187,7 @@ class RelayVia(Via):
             await relay.close()
 
     def _ended(self, seen: Seen) -> None:
+        self._news.set()
         self.note("fault_witness", conn=self._conn(seen.peer), up=seen.up, down=seen.down, ended=seen.ended,
                   ended_at=seen.ended_at and round(seen.ended_at, 6))
 
