@@ -47,8 +47,8 @@ class Consumer(Protocol):
     def put(self, data: bytes) -> None:
         """Sends or queues the bytes of one frame."""
 
-    def put_first(self, message: Json) -> None:
-        """Queues a message that must come before all that is put from now on, though the queue be full."""
+    def requeue(self, *frames: bytes) -> None:
+        """Queues these frames in the place of all that is queued."""
 
     def end(self, code: int | None, reason: str = "") -> None:
         """Ends the stream by a close with that code; by a reset for None."""

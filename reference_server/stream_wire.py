@@ -20,10 +20,9 @@ from websockets.server import ServerProtocol
 
 from openbell.reference_server.calls import World
 from openbell.reference_server.gate import challenged, granted
-from openbell.reference_server.hub import framed
 from openbell.reference_server.stream_parts import LOGIN_REFUSED, QUEUE
 from openbell.reference_server.stream_sessions import Session
-from openbell.reference_server.values import Fields, Json, Problem, Refused, Reply, Scope, header
+from openbell.reference_server.values import Fields, Problem, Refused, Reply, Scope, header
 
 MAXIMUM = 1 << 16
 BUFFER = 1 << 16
@@ -252,9 +251,9 @@ class Connection(asyncio.Protocol):
         else:
             self.queue.append(data)
 
-    def put_first(self, message: Json) -> None:
-        """Queues a message that must come before all that is put from now on, though the queue be full."""
-        self.queue.append(framed(message))
+    def requeue(self, *frames: bytes) -> None:
+        """Queues these frames in the place of all that is queued."""
+        self.queue = deque(frames)
 
     def flush(self) -> None:
         """Writes what the state machine has to say; after its last word the connection is closed."""

@@ -6,10 +6,10 @@ They are found as attributes of the modules in their folder.
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from openbell.reference_server.behaviour import Behaviour
 
@@ -46,6 +46,16 @@ def defect(name: str, catches: Mapping[str, str | tuple[str, ...]]) -> Callable[
 def benign(name: str, checks: tuple[str, ...]) -> Callable[[Apply], Benign]:
     """Names a benign variant; the function's docstring says what is unusual, and why it is legal."""
     return lambda apply: Benign(name, (apply.__doc__ or "").strip(), checks, apply)
+
+
+def with_streams(behaviour: Behaviour, **parts: Any) -> Behaviour:
+    """The behaviour with these parts of its streams replaced."""
+    return replace(behaviour, streams=replace(behaviour.streams, **parts))
+
+
+def with_once(behaviour: Behaviour, **parts: Any) -> Behaviour:
+    """The behaviour with these parts of its meeting with retries replaced."""
+    return replace(behaviour, once=replace(behaviour.once, **parts))
 
 
 def found_in(package: ModuleType, kind: type[Kind]) -> tuple[Kind, ...]:

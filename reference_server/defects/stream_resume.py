@@ -1,0 +1,114 @@
+"""Streams that lose, repeat, reorder, or take positions that are not theirs to take (WSR-001 to 006)."""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from openbell.reference_server import stream_parts
+from openbell.reference_server.behaviour import Behaviour
+from openbell.reference_server.defects import defect
+from openbell.reference_server.settings import Client
+from openbell.reference_server.stream_parts import After, Log
+from openbell.reference_server.values import Json
+from openbell.reference_server.variants import with_streams
+
+RACE_S = 1.0
+EVERY = 5
+
+
+def replaying(behaviour: Behaviour, choose: Callable[[list[Json]], list[Json]]) -> Behaviour:
+    """The behaviour that replays what `choose` makes of the updates that were missed."""
+    return with_streams(behaviour, replay=lambda own, missed: choose(missed))
+
+
+@defect("resume-live-edge", catches={"WSR-002": "lost-in-gap"})
+def live_edge(behaviour: Behaviour) -> Behaviour:
+    """A resumed stream says that it was recovered, and goes on from now: nothing is replayed."""
+    return replaying(behaviour, lambda missed: [])
+
+
+@defect("resume-off-by-one", catches={"WSR-002": "lost-in-gap"})
+def off_by_one(behaviour: Behaviour) -> Behaviour:
+    """The replay begins one update too late."""
+    return replaying(behaviour, lambda missed: missed[1:])
+
+
+@defect("replay-live-race", catches={"WSR-002": "lost-in-gap"})
+def replay_live_race(behaviour: Behaviour) -> Behaviour:
+    """What replays read is a second behind what goes out live: updates in between come neither way."""
+
+    def old(update: Json) -> bool:
+        return time.time() - datetime.fromisoformat(update["at"]).timestamp() > RACE_S
+
+    return replaying(behaviour, lambda missed: [one for one in missed if old(one)])
+
+
+@defect("zombie", catches={"WSR-002": "lost-live"})
+def zombie(behaviour: Behaviour) -> Behaviour:
+    """A resumed stream gets its replay and beats on, but nothing new is delivered."""
+    return with_streams(behaviour, goes_live=lambda resumed: not resumed)
+
+
+@defect("duplicate-in-session", catches={"WSR-003": "duplicate-in-session"})
+def duplicate_in_session(behaviour: Behaviour) -> Behaviour:
+    """Every update of orders is sent twice."""
+    return with_streams(behaviour, outgoing=lambda update: (update, update))
+
+
+@defect("replay-new-ids", catches={"WSR-003": "new-id"})
+def replay_new_ids(behaviour: Behaviour) -> Behaviour:
+    """What is replayed has other event ids than it had live."""
+    return replaying(
+        behaviour, lambda missed: [{**one, "event": f"evt_{secrets.token_hex(12)}"} for one in missed]
+    )
+
+
+@defect("stream-reordered", catches={"WSR-001": "reversed"})
+def reordered(behaviour: Behaviour) -> Behaviour:
+    """The replay begins with the newest update."""
+    return replaying(behaviour, lambda missed: missed[::-1])
+
+
+@defect("stream-gap", catches={"WSR-001": "gap"})
+def gap(behaviour: Behaviour) -> Behaviour:
+    """Every fifth update of orders is never sent, live or in a replay."""
+    return with_streams(behaviour, outgoing=lambda update: () if update["seq"] % EVERY == 0 else (update,))
+
+
+def judging(behaviour: Behaviour, after: Callable[[After, Log], After], log: Callable[[Log], Log]) -> Behaviour:
+    """The behaviour that judges positions by what the two functions make of them and of the log."""
+
+    def refuse(given: After, found: Log) -> str | None:
+        return stream_parts.refuse_position(after(given, found), log(found))
+
+    return with_streams(behaviour, refuse_position=refuse)
+
+
+@defect("epoch-ignored", catches={"WSR-005": "epoch-ignored"})
+def epoch_ignored(behaviour: Behaviour) -> Behaviour:
+    """A position of any epoch is taken for one of this."""
+    return judging(behaviour, lambda after, log: replace(after, epoch=log.epoch), lambda log: log)
+
+
+@defect("too-old-silent", catches={"WSR-005": "too-old-silent"})
+def too_old_silent(behaviour: Behaviour) -> Behaviour:
+    """From a position that is too old, what is still retained is replayed, and said to be all."""
+    return judging(behaviour, lambda after, log: after, lambda log: replace(log, behind=0))
+
+
+@defect("future-silent", catches={"WSR-005": "future-silent"})
+def future_silent(behaviour: Behaviour) -> Behaviour:
+    """A position that does not exist yet is taken for the newest."""
+    return judging(behaviour, lambda after, log: replace(after, seq=min(after.seq, log.head)), lambda log: log)
+
+
+@defect("foreign-position", catches={"WSR-006": "foreign-position"})
+def foreign_position(behaviour: Behaviour) -> Behaviour:
+    """Who is logged in and names a position of another's account gets what followed there."""
+
+    def may(client: Client | None, account: str, resuming: bool) -> str | None:
+        return None if client and resuming else stream_parts.may_subscribe(client, account, resuming)
+
+    return with_streams(behaviour, may_subscribe=may)
