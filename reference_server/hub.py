@@ -22,6 +22,7 @@ from openbell.reference_server.values import Json
 
 QUOTES_PER_S = 250
 TICK_S = 0.004
+BURST = 8
 LEVELS = 98
 NO_LIMIT = 1 << 30
 
@@ -95,14 +96,14 @@ class Market:
         self.consumers.pop(consumer, None)
 
     async def run(self) -> None:
-        """Keeps the rate on the average: what a late turn owes is made up for, up to one second's quotes."""
+        """Keeps the rate on the average; a late turn makes up for a few quotes only, lest it floods good readers."""
         loop = asyncio.get_running_loop()
         last = loop.time()
         while self.consumers:
             await asyncio.sleep(TICK_S)
-            due = min(int((loop.time() - last) * QUOTES_PER_S), QUOTES_PER_S)
-            last = last + due / QUOTES_PER_S if due < QUOTES_PER_S else loop.time()
-            for _ in range(due):
+            due = int((loop.time() - last) * QUOTES_PER_S)
+            last += due / QUOTES_PER_S
+            for _ in range(min(due, BURST)):
                 self.tick()
 
     def tick(self) -> None:

@@ -25,12 +25,15 @@ class Peer:
 
     wire: Any = None
     frames: list[tuple[float, Frame]] = field(default_factory=list)
+    messages: list[Any] = field(default_factory=list)
     ending: Ending | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def took(self, at: float, by: str, frame: Frame) -> bool:
         if by == "server":
             self.frames.append((at, frame))
+            if frame.opcode is Opcode.TEXT:
+                self.messages.append(json.loads(bytes(frame.data)))
             self.news.set()
         return True
 
@@ -40,10 +43,6 @@ class Peer:
 
     def payloads(self, opcode: Opcode) -> list[bytes]:
         return [bytes(frame.data) for _, frame in self.frames if frame.opcode is opcode]
-
-    @property
-    def messages(self) -> list[Any]:
-        return [json.loads(one) for one in self.payloads(Opcode.TEXT)]
 
     @property
     def updates(self) -> list[Any]:
