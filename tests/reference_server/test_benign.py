@@ -7,7 +7,9 @@ import pytest
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.benign import all_benign
 
-VARIANTS = {one.name: one for one in all_benign()}
+# Those of streams and retries are shown in test_stream_variants.py and test_retries.py.
+ELSEWHERE = ("WS", "CRD-003", "IDM")
+VARIANTS = {one.name: one for one in all_benign() if not any(check.startswith(ELSEWHERE) for check in one.checks)}
 ACCOUNT = "/v1/accounts/acct-full"
 LIMITED = "/v1/accounts/acct-limits"
 OPEN = "/v1/accounts/acct-pages/orders?status=open&sort=price&limit=5"
