@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -29,6 +31,10 @@ MOST_KB = 300 * 1024
 
 class Hang:
     """An answer that never comes."""
+
+
+class Reset(ConnectionError):
+    """Raised among the parts of an answer: the connection is reset there."""
 
 
 Answer = bytes | Iterable[bytes] | type[Hang] | None
@@ -130,6 +136,9 @@ class Hostile:
                 for part in [answer] if isinstance(answer, bytes) else answer:
                     writer.write(part)
                     await writer.drain()
+        except Reset:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

@@ -9,6 +9,7 @@ the harness's own doing, never the target's.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import socket
 import ssl
 import struct
@@ -19,14 +20,16 @@ from typing import Any, Literal
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidURI, PayloadTooBig
+from websockets.frames import CloseCode, Opcode
 from websockets.frames import Frame as Raw
-from websockets.frames import Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
 MAX_MESSAGE = 4 * 1024 * 1024
 CLOSE_S = 2.0
+MAX_WORDS = 120
+ANSWERS = {Opcode.PING: Opcode.PONG, Opcode.CLOSE: Opcode.CLOSE}
 LINGER = struct.pack("ii", 1, 0)
 By = Literal["client", "server"]
 OnFrame = Callable[[float, By, Raw], bool]
@@ -35,9 +38,10 @@ OnEnd = Callable[["Ending"], None]
 
 @dataclass(frozen=True)
 class Ending:
-    """How a connection ended: `side` is whose doing it was, `how` is `close CODE`, `reset`, `eof` or `cap`.
+    """How a connection ended.
 
-    `violation` names the first error of protocol that the server made.
+    `side` is whose doing it was, `how` is `close CODE`, `reset`, `eof`, `violation` or `cap`; `violation` says
+    what the server sent against the protocol, where that ended it.
     """
 
     side: Literal["client", "server", "harness"]
@@ -71,6 +75,11 @@ class Wire(asyncio.Protocol):
         for name, value in headers:
             self.request.headers[name] = value
         self._side: Literal["client", "harness"] | None = None
+        self._own: list[Raw] | None = None
+        self._text = codecs.getincrementaldecoder("utf-8")()
+        self._is_text = False
+        self._wrong: Exception | None = None
+        self._leaving = False
         self._on_frame, self._on_end = on_frame, on_end
         self._send_frame, self.protocol.send_frame = self.protocol.send_frame, self._send  # type: ignore[method-assign]
 
@@ -84,6 +93,9 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the server."""
+        if self.over or self._wrong:
+            return
+        self._own = []
         self.protocol.receive_data(data)
         self._take(time.monotonic())
 
@@ -96,41 +108,76 @@ class Wire(asyncio.Protocol):
         """The connection is gone."""
         if not self.answered.done():
             self.answered.set_result(None)
-        if self.protocol.handshake_exc is None:
+        if self.protocol.handshake_exc is None and self.protocol.state is not State.CONNECTING:
             self._on_end(self._ending(error))
         self.ended.set()
 
     def _take(self, now: float) -> None:
+        own, self._own = self._own or [], None
         for event in self.protocol.events_received():
             if isinstance(event, Response):
                 self.answered.set_result(event)
-            elif isinstance(event, Raw) and not self.over and not self._on_frame(now, "server", event):
-                self.over = True
-                self.cut("harness")
+            elif isinstance(event, Raw) and not self.over and not self._wrong:
+                self._frame(now, event, own)
+        for frame in own if not self.over else ():
+            self._on_frame(now, "client", frame)
         if self.protocol.handshake_exc is not None and not self.answered.done():
             self.answered.set_result(None)
         self.flush()
+        self._finish()
+
+    def _frame(self, now: float, frame: Raw, own: list[Raw]) -> None:
+        """Hands on a frame of the server, and behind it what the state machine has already answered."""
+        if not self._on_frame(now, "server", frame):
+            self.over = True
+            self.cut("harness")
+            return
+        if own and own[0].opcode is ANSWERS.get(frame.opcode):
+            self._on_frame(now, "client", own.pop(0))
+        # RFC 6455 8.1: text that is not UTF-8 fails the connection. The state machine leaves that to its user.
+        self._is_text = frame.opcode is Opcode.TEXT or (self._is_text and frame.opcode is not Opcode.BINARY)
+        if self._is_text and frame.opcode in {Opcode.TEXT, Opcode.CONT}:
+            try:
+                self._text.decode(frame.data, frame.fin)
+            except UnicodeDecodeError as error:
+                self._wrong = error
+                self.protocol.fail(CloseCode.INVALID_DATA)
+
+    def _finish(self) -> None:
+        """Ends a connection that has failed at once (RFC 6455 7.1.7), one that the server closed when it does not."""
+        wrong = self._wrong or self.protocol.parser_exc
+        if wrong and not isinstance(wrong, EOFError):
+            self.transport.abort()
+        elif self.protocol.close_rcvd and not self._leaving:
+            self._leaving = True
+            asyncio.get_running_loop().call_later(CLOSE_S, self.transport.abort)
 
     def _ending(self, error: Exception | None) -> Ending:
-        wrong, said = self.protocol.parser_exc, self.protocol.close_rcvd
+        wrong, said = self._wrong or self.protocol.parser_exc, self.protocol.close_rcvd
         if self.over or isinstance(wrong, PayloadTooBig):
             return Ending("harness", "cap")
-        violation = type(wrong).__name__ if wrong and not isinstance(wrong, EOFError) else None
+        if wrong and not isinstance(wrong, EOFError):
+            return Ending("server", "violation", str(wrong)[:MAX_WORDS])
         how = f"close {int(said.code)}" if said else "reset" if isinstance(error, ConnectionError) else "eof"
         first = said and self.protocol.close_rcvd_then_sent
-        return Ending("server" if first or not self._side else self._side, how, violation)
+        return Ending("server" if first or not self._side else self._side, how)
 
     # --- what the stream does with it
 
     def _send(self, frame: Raw) -> None:
         if frame.opcode is Opcode.PONG and self.muted:
             return
-        self._on_frame(time.monotonic(), "client", frame)
+        if self._own is None:
+            self._on_frame(time.monotonic(), "client", frame)
+        else:
+            self._own.append(frame)
         self._send_frame(frame)
 
     def flush(self) -> None:
         """Writes what the state machine has to say."""
         for data in self.protocol.data_to_send():
+            if self.transport.is_closing():
+                return
             if data:
                 self.transport.write(data)
             else:

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
+from websockets.exceptions import SecurityError
 from websockets.http11 import Response
 
 from openbell.building import fill
@@ -18,7 +19,13 @@ from openbell.stream import Stream
 from openbell.wire import AGENT, Answer, Request, decoded
 
 SWITCHED = 101
-NO_ANSWER = "garbage: the answer to the handshake is not HTTP, or none came"
+NO_ANSWER: tuple[tuple[type[Exception], str], ...] = (
+    (SecurityError, "cap: the answer to the handshake is larger than the harness reads"),
+    (EOFError, "closed: the target closed the connection without a whole answer to the handshake"),
+    (Exception, "garbage: the answer to the handshake is not HTTP"),
+)
+SILENT = "timeout: no whole answer to the handshake"
+RESET = "reset: the target reset the connection before it had answered the handshake"
 NO_HANDSHAKE = "garbage: a 101 that is no valid handshake"
 
 
@@ -42,7 +49,7 @@ async def upgrade(session: Session, call: Call, stream: Stream, *, muted: bool, 
             stream.attach(wire)
             answer = _answer(stream, wire, await wire.answered, sent)
     except (OSError, ValueError) as error:
-        why = "timeout: no answer to the handshake" if isinstance(error, TimeoutError) else "refused: no connection"
+        why = SILENT if isinstance(error, TimeoutError) else "refused: no connection"
         answer = Answer(stream.conn, None, Message(_lines(request.headers)), None, why, sent, None, monotonic())
         stream.abandon()
     finally:
@@ -82,12 +89,18 @@ def _answer(stream: Stream, wire: Wire, response: Response | None, sent: float) 
     request = Message(_lines(wire.request.headers.raw_items()))
     now = monotonic()
     if response is None:
-        return Answer(stream.conn, None, request, None, NO_ANSWER, sent, None, now)
+        return Answer(stream.conn, None, request, None, _blame(wire.protocol.handshake_exc), sent, None, now)
     content = bytes(response.body or b"")
     reply = decoded(_lines(response.headers.raw_items()), content)
     if response.status_code == SWITCHED and wire.protocol.handshake_exc is not None:
         return Answer(stream.conn, None, request, None, NO_HANDSHAKE, sent, now, now)
     return Answer(stream.conn, response.status_code, request, reply, None, sent, now, now)
+
+
+def _blame(wrong: Exception | None) -> str:
+    """Why no answer came: the harness's own cap is not the target's garbage."""
+    cause = wrong.__cause__ if wrong and isinstance(wrong.__cause__, Exception) else wrong
+    return next((words for kind, words in NO_ANSWER if isinstance(cause, kind)), RESET)
 
 
 def _lines(pairs: Any) -> Headers:

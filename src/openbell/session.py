@@ -26,7 +26,7 @@ from openbell.profile import Operation, Profile, Step
 from openbell.proxying import Proxy, ProxyLost
 from openbell.redact import Redactor
 from openbell.registry import Reason
-from openbell.wire import Answer, Line, Request
+from openbell.wire import MAX_VALUES, Answer, Line, Request
 
 if TYPE_CHECKING:
     from openbell.stream import Stream
@@ -37,6 +37,7 @@ MAX_TOKEN_REPLY = 64 * 1024
 MAX_URL = 64 * 1024
 MAX_READ = 64 * 1024 * 1024
 VALUE = 150
+FRAME = 400
 LITTLE = 4096
 ON_THE_WAY = "{}: on a way to the target that has a fault"
 MAX_LIFETIME_S = 10 * 365 * 86400.0
@@ -222,10 +223,13 @@ class Session:
             sent=answer.sent, first=answer.first, done=answer.done))
 
     def frame(self, frame: Frame) -> bool:
-        """Redacts and appends a frame; False when the run has no room for more."""
-        self.journal.append(replace(frame, payload=self.redactor.data(frame.payload)))
-        self._room -= 2 * len(frame.payload)
-        return self._room >= 0
+        """Redacts and appends a frame; False, and no more than its beginning, when the run has no room for it."""
+        payload, values = self.redactor.data(frame.payload), frame.payload.count(b",")
+        if values <= MAX_VALUES:
+            self._room -= FRAME + 2 * len(payload) + VALUE * values
+        room = values <= MAX_VALUES and self._room >= 0
+        self.journal.append(replace(frame, payload=payload if room else payload[:LITTLE]))
+        return room
 
     def _clean(self, message: Message) -> Message:
         return replace(message, headers=self.redactor.headers(message.headers),
