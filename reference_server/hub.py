@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from websockets.frames import Frame, Opcode
 
@@ -23,7 +24,9 @@ from openbell.reference_server.values import Json
 QUOTES_PER_S = 250
 TICK_S = 0.004
 BURST = 8
-LEVELS = 98
+LEVELS = 190
+MIDDLES = 500
+STEPS = (*range(-1, -LEVELS - 1, -1), *range(1, LEVELS + 1))
 NO_LIMIT = 1 << 30
 
 
@@ -116,14 +119,15 @@ class Market:
             consumer.put(data)
 
 
+@cache
+def depth_around(middle: int) -> str:
+    """A deep book as one text of `price:size`, bids first; there are as many as there are middles."""
+    return " ".join(f"{middle + step}:{100 + step % 7}" for step in STEPS)
+
+
 def quote(epoch: str, seq: int) -> Json:
-    """A quote with a deep book, about 4 KB as JSON; the same for the same position."""
-    middle = 10_000 + seq * 7 % 500
-    depth = [
-        [f"{(middle + side * (level + 1)) / 100:.2f}", str(100 + (seq + level) % 900)]
-        for side in (-1, 1)
-        for level in range(LEVELS)
-    ]
+    """A quote with its book, about 4 KB as JSON; one of few values, for readers that count them."""
+    middle = 20_000 + seq * 7 % MIDDLES
     return {
         "channel": "market",
         "epoch": epoch,
@@ -133,7 +137,7 @@ def quote(epoch: str, seq: int) -> Json:
         "at": to_time(time.time_ns() // 1000),
         "kind": "quote",
         "symbol": SYMBOLS[seq % len(SYMBOLS)],
-        "bid": depth[0][0],
-        "ask": depth[LEVELS][0],
-        "depth": {"bids": depth[:LEVELS], "asks": depth[LEVELS:]},
+        "bid": f"{middle - 1}",
+        "ask": f"{middle + 1}",
+        "depth": depth_around(middle),
     }
