@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -75,6 +77,7 @@ class Target:
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.orders: dict[str, str] = {}
         self.feeds: list[web.WebSocketResponse] = []
+        self.transports: list[asyncio.Transport] = []
         self.heard: list[str] = []
         self.base = ""
         self.ca = ""
@@ -94,12 +97,20 @@ class Target:
     async def _feed(self, request: web.BaseRequest) -> web.StreamResponse:
         feed = web.WebSocketResponse(autoping=True)
         await feed.prepare(request)
+        assert request.transport
         self.feeds.append(feed)
+        self.transports.append(request.transport)
         async for message in feed:
             self.heard.append(message.data)
             if json.loads(message.data).get("op") == "subscribe":
                 await feed.send_json({"type": "ack"})
         return feed
+
+    def kill(self, number: int) -> None:
+        """Resets the connection of a feed."""
+        sock = self.transports[number].get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transports[number].abort()
 
     async def publish(self, *numbers: int) -> None:
         """Sends updates to every open feed."""

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from openbell.faults import Fired, Refuse, RelayFault, Seen, kind
-from openbell.relayed import Conn
+from openbell.relayed import Conn, reset
 
 LOOPBACK = "127.0.0.1"
 DIAL_S = 10.0
@@ -81,15 +81,15 @@ class Relay:
             self._spawn(self._serve(client, peer[1], f"{self._seed}:{number}"))
 
     async def _serve(self, client: socket.socket, peer: int, seed: str) -> None:
-        """Relays one connection; where the target cannot be reached, the client's ends as well."""
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        """Relays one connection; where the target cannot be reached, the client's is reset."""
         try:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = await _dialled(*self._target)
         except OSError:
-            client.close()
+            reset(client)
             return
         except asyncio.CancelledError:
-            client.close()
+            reset(client)
             raise
         seen = Seen(peer, monotonic())
         self.witness.append(seen)

@@ -94,8 +94,8 @@ class Conn:
                 await asyncio.gather(*pumps, return_exceptions=True)
             await self._last(end)
         finally:
-            _reset(self._client)
-            _reset(self._server)
+            reset(self._client)
+            reset(self._server)
 
     def _end(self, end: End) -> None:
         if not self._ending.done():
@@ -109,7 +109,7 @@ class Conn:
             await asyncio.gather(self._drained(self._client), self._drained(self._server))
         elif end == "half":
             await _flushed(self._client)
-            _reset(self._client)
+            reset(self._client)
             await self._drained(self._server)
         else:
             await self._goodbye()
@@ -237,7 +237,7 @@ async def _flushed(sock: socket.socket) -> None:
             await asyncio.sleep(TICK_S if left[0] else 0)
 
 
-def _reset(sock: socket.socket) -> None:
+def reset(sock: socket.socket) -> None:
     """Ends one side by a reset; nothing where it is closed already."""
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
