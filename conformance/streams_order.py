@@ -10,7 +10,7 @@ from openbell.events import Recording
 from openbell.profile import Profile, Sequence, Stream
 from openbell.registry import MUST, Observation, broken, check, holds
 from openbell.scenarios.streams_resume import resumes, stream_cut_and_resume
-from openbell.target import Subject
+from openbell.target import Subject, countable
 
 
 @check("WSR-001", title="Positions are ordered and without gaps", level=MUST, per="stream", where=resumes,
@@ -58,7 +58,7 @@ def _step(before: Update, update: Update, sequence: Sequence | None, seen: set[s
 
 def _number(position: str) -> int:
     """A position as a number; 0 where it is none."""
-    return int(position) if position.isdigit() else 0
+    return int(position) if countable(position) else 0
 
 
 @check("WSR-003", title="An event is delivered as promised, and always as the same", level=MUST, per="stream",

@@ -10,7 +10,7 @@ from openbell.events import Fact, Recording
 from openbell.profile import Profile, Stream
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.streams_slow import busy, stream_slow
-from openbell.target import Subject
+from openbell.target import Subject, countable
 
 
 @check("WSR-007", title="A slow consumer is handled openly and harms nobody else", level=MUST, per="stream",
@@ -43,6 +43,8 @@ def _stalled(witness: Life, stream: Stream, paused: Fact, resumed: Fact) -> Obse
     times = [paused.at, *(f.at for f in seen), resumed.at]
     if max(b - a for a, b in pairwise(times)) <= stream.within_s:
         return None
+    if witness.end and witness.end.data["side"] == "harness" and witness.end.at < resumed.at:
+        return undecided("budget", "the harness read no more of a stream beside it", witness.end)
     return broken("witness-stalled", f"updates for the others at least every {stream.within_s:g} s",
                   "none for longer, while one consumer did not read", paused, *seen[-1:], resumed)
 
@@ -69,4 +71,4 @@ def _hole(before: str, position: str, previous: str) -> bool:
     """Whether something is missing between two updates: by the link where there is one, else by numbers."""
     if previous:
         return previous != before
-    return before.isdigit() and position.isdigit() and int(position) > int(before) + 1
+    return countable(before) and countable(position) and int(position) > int(before) + 1

@@ -206,7 +206,7 @@ class Stream:
 
     def say(self, message: Any) -> None:
         """Sends a JSON message."""
-        self.send(Opcode.TEXT, json.dumps(message, ensure_ascii=False).encode())
+        self.send(Opcode.TEXT, json.dumps(message).encode())
 
     def ping(self, payload: bytes) -> None:
         """Sends a Ping of at most 125 bytes."""

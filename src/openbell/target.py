@@ -145,6 +145,9 @@ def media_type(message: Message) -> str:
 # --- streams
 
 
+MAX_DIGITS = 40
+
+
 @dataclass(frozen=True)
 class Position:
     """Where an update stands: its position, and the epoch in which it counts ("" without epochs)."""
@@ -164,8 +167,12 @@ def position(sequence: Sequence, value: Any) -> Position | None:
     if at is ABSENT or at is None:
         return None
     epoch = text(pointer(value, sequence.epoch)) if sequence.epoch else ""
-    number = isinstance(at, Number) and at.isdigit()
-    return Position(text(at), epoch, number)
+    return Position(text(at), epoch, isinstance(at, Number) and countable(text(at)))
+
+
+def countable(position: str) -> bool:
+    """Whether a position is a whole number of a size that anything counts to."""
+    return position.isascii() and position.isdigit() and len(position) <= MAX_DIGITS
 
 
 def message_class(stream: Stream, content: bytes) -> MessageClass:
