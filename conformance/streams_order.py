@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -30,12 +31,15 @@ def _steps(life: Life, stream: Stream, marks: list[int]) -> Iterator[Observation
     updates = life.updates(stream)
     later = {u.position: i for i, u in enumerate(updates)}
     seen: set[str] = set()
+    last = 0
     for index, (before, update) in enumerate(pairwise(updates), 1):
         seen.add(before.position)
-        marked = any(before.event.n < n < update.event.n for n in marks)
+        last = max(last, _number(before.position))
+        marked = bisect(marks, before.event.n) < bisect(marks, update.event.n)
         if update.position in seen or marked:
             continue
-        rule = _step(before, update, stream.sequence, seen, later.get(update.previous, 0) > index)
+        comes_later = later.get(update.previous, 0) > index
+        rule = _step(before, update, stream.sequence, seen, last, comes_later=comes_later)
         if rule is None:
             yield holds(before.event, update.event)
         else:
@@ -43,11 +47,12 @@ def _steps(life: Life, stream: Stream, marks: list[int]) -> Iterator[Observation
                          + (f", behind {update.previous}" if update.previous else ""), before.event, update.event)
 
 
-def _step(before: Update, update: Update, sequence: Sequence | None, seen: set[str], comes_later: bool) -> str | None:
+def _step(before: Update, update: Update, sequence: Sequence | None, seen: set[str], last: int, *,
+          comes_later: bool) -> str | None:
     """The rule that a step breaks: back, or over something."""
     if before.epoch != update.epoch:
         return None
-    number, last = _number(update.position), max(map(_number, seen))
+    number = _number(update.position)
     if (number and number < last) or comes_later:
         return "reversed"
     if update.previous:
