@@ -57,12 +57,13 @@ def raw_update(seq: bytes, more: bytes = b"") -> bytes:
     return frame(TEXT, b'{"seq": ' + seq + b', "id": "e"' + more + b"}")
 
 
-def accepting(*parts: bytes | Iterable[bytes], end: type[Exception] | None = None) -> Callable[[Asked], Answer]:
+def accepting(*parts: bytes | Callable[[], Iterator[bytes]], end: type[Exception] | None = None,
+              ) -> Callable[[Asked], Answer]:
     """Accepts the handshake, sends the parts, and then ends the connection or goes on in silence."""
     def answer(asked: Asked) -> Iterator[bytes]:
         yield switched(asked)
         for part in parts:
-            yield from [part] if isinstance(part, bytes) else part
+            yield from [part] if isinstance(part, bytes) else part()
         if end:
             raise end
     return answer
