@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         """What was queued goes out."""
         self.paused = False
         while self.queue and not self.paused:
-            self.transport.write(self.queue.popleft())
+            self.write(self.queue.popleft())
         self.answer()
 
     def shutdown(self) -> None:
@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
             del self.pongs[:-1]
             return
         for payload in self.parts.answer_pings(self.pongs):
-            self.transport.write(Frame(Opcode.PONG, payload).serialize(mask=False))
+            self.write(Frame(Opcode.PONG, payload).serialize(mask=False))
         self.pongs.clear()
 
     def beat(self) -> None:
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
             return
         payload = struct.pack("!I", self.beats)
         self.pings[payload] = self.loop.time()
-        self.transport.write(Frame(Opcode.PING, payload).serialize(mask=False))
+        self.write(Frame(Opcode.PING, payload).serialize(mask=False))
         if "answer" not in self.timers:
             self.await_answer(self.parts.answer_within_s)
 
@@ -239,13 +239,18 @@ class Connection(asyncio.Protocol):
         """Whether the queue takes no more."""
         return len(self.queue) >= QUEUE
 
+    def write(self, data: bytes) -> None:
+        """Hands bytes to the socket, unless the connection broke a moment ago: asyncio would complain of each."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
     def put(self, data: bytes) -> None:
         """Sends or queues the bytes of one frame."""
         if self.over:
             return
         self.busy_at = self.loop.time()
         if not self.paused:
-            self.transport.write(data)
+            self.write(data)
         elif self.full:
             self.parts.overflow(self, data)
         else:
@@ -259,7 +264,7 @@ class Connection(asyncio.Protocol):
         """Writes what the state machine has to say; after its last word the connection is closed."""
         for data in self.protocol.data_to_send():
             if data:
-                self.transport.write(data)
+                self.write(data)
             else:
                 self.stop()
                 self.transport.close()

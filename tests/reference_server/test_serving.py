@@ -1,9 +1,11 @@
 """The server on real ports: the command, many servers in one process, null servers, the log, ends."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import sys
 from contextlib import asynccontextmanager
 
@@ -81,6 +83,20 @@ async def test_it_serves_logs_and_ends_with_its_input(http, tmp_path):
         (None, "GET", "/nowhere", 404),
     ]
     assert SECRET not in log.read_text()
+
+
+async def test_a_database_that_was_asked_for_is_kept(http, tmp_path):
+    file = tmp_path / "kept.sqlite"
+    async with command("--stdin-ends", "--database", str(file)) as process:
+        headers = {"Authorization": f"Bearer {await token(http, url := await ready(process), 'streams')}"}
+        order = {"client_order_id": "a", "symbol": "AAPL", "side": "buy", "quantity": "1", "price": "1"}
+        async with http.post(f"{url}/v1/accounts/acct-streams/orders", json=order, headers=headers) as got:
+            assert got.status == 201
+        process.stdin.close()
+        assert await ended(process) == 0
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        rows = database.execute("SELECT account, seq, kind FROM outbox").fetchall()
+        assert rows == [("acct-streams", 1, "submitted")]
 
 
 async def test_it_ends_by_signal():

@@ -352,3 +352,18 @@ async def test_three_hundred_consumers_in_one_process():
             await peer.until(lambda peer=peer: len(peer.updates) == 5)
         assert all(peer.seqs == [1, 2, 3, 4, 5] for peer in peers)
         assert not any(peer.ending for peer in peers)
+
+
+async def test_a_replay_to_a_client_that_broke_off_says_nothing_in_the_log(caplog):
+    async with served() as server:
+        first = await server.subscriber()
+        await server.orders(60)
+        await first.until(lambda: len(first.updates) == 60)
+        gone = await server.peer()
+        await gone.login(await server.token())
+        at = first.updates[0]
+        gone.say(op="subscribe", channel="orders", account="acct-streams", after={"epoch": at["epoch"], "seq": 1})
+        gone.wire.cut()
+        await server.orders(10)
+        await first.until(lambda: len(first.updates) == 70)
+        assert caplog.records == []
