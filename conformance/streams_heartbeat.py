@@ -24,6 +24,7 @@ from openbell.scenarios.streams_idle import (
 )
 from openbell.target import Subject
 
+AT_ONCE_S = 1.0
 CONVENTION = "Conventions: streams have a heartbeat (ping and pong) by which stale connections are found"
 
 
@@ -45,9 +46,11 @@ def pings_answered(recording: Recording, _target: Profile, _subject: Subject) ->
 
 
 def _unanswered(life: Life, ping: Frame, recording: Recording) -> Observation:
-    # The harness ends every stream at last: that excuses only who had not had the time to answer.
-    if life.end and life.end.data["side"] != "server" and life.end.at < ping.at + PONG_S:
-        return undecided("no_reply", "the connection was ended by the harness", ping, life.end)
+    # Every stream ends at last: that excuses only a server that had not had the time to answer.
+    due = ping.at + (AT_ONCE_S if life.end and life.end.data["side"] == "server" else PONG_S)
+    if life.end and life.end.at < due:
+        return undecided("precondition", f"the {life.end.data['side']} ended the stream before a Pong was due", ping,
+                         life.end)
     if lag(recording) > PONG_S / 2:
         return undecided("noisy", "the harness itself was late", ping)
     return broken("no-pong", f"a Pong within {PONG_S:g} s", "none, or none with the payload", ping)
