@@ -66,7 +66,8 @@ class Call:
 
     def choice(self, name: str, *allowed: str) -> str:
         """The value of a parameter out of those allowed; the first is the default."""
-        value = self.single(name) or allowed[0]
+        given = self.single(name)
+        value = allowed[0] if given is None else given
         if value not in allowed:
             message = f"must be one of {', '.join(allowed)}"
             raise refuse("validation", f"The parameter {name} {message}.", Fault(f"?{name}", message), status=400)

@@ -25,8 +25,9 @@ from openbell.profile import SAFE, Profile
 from openbell.registry import Cost
 from openbell.session import Call, NotAllowed, Session, Skip, Token
 from openbell.stream import Stream
-from openbell.target import items, next_cursor, outcome, page_of
+from openbell.target import items, match_operation, next_cursor, outcome, page_of
 from openbell.via import Via, opened
+from openbell.wire import Request
 
 PATIENCE_S = 30.0
 WHOLE_PATIENCE_S = 120.0
@@ -173,6 +174,28 @@ class Api:
                 raise Skip("shared_quota", f"throttled {spent.throttled} times: the plan has no requests left")
             raise CostExceeded(f"{self.scenario} sent more than its cost of {self.cost.reads} reads and "
                                f"{self.cost.writes} writes")
+
+    async def pass_on(self, request: Request, *, by: str, label: str, authorised: bool) -> Exchange:
+        """Sends a request that another tool made; the principal's credentials go on where `authorised`.
+
+        It is of the operation that its method and path belong to, and counts like a call: against the cost, and with an
+        intent where it creates. Raises Skip where the profile forbids it.
+        """
+        name = match_operation(self.target, request.method, request.url) or ""
+        op = self.target.operation.get(name)
+        self._pay(writes=op.writes if op else request.method not in SAFE)
+        values = {"unique": self.session.unique()}
+        if op:
+            values |= values_of(op, self.target.credential[by], {})
+            key = text(pointer(parse_json(request.content), op.natural_key)) if op.natural_key else ""
+            values["unique"] = key or values["unique"]
+        intent = self._intend(name, by, values) if op and op.role == "create" else None
+        call = Call(self.scenario, label, self.origin, name, by)
+        exchange = await self.session.pass_on(call, request, self.session.line(self.scenario, by, "passed"),
+                                              authorised=authorised)
+        if intent:
+            self._keep(Made(intent.n, name, by, "", values), Reply(exchange, self.target))
+        return exchange
 
     async def burst(self, op: str, count: int, *, by: str, label: str, until: Callable[[Reply], bool] | None = None,
                     **params: Any) -> list[Reply]:

@@ -139,6 +139,7 @@ def references(profile: Profile) -> Iterator[Problem]:
     for name, stream in profile.stream.items():
         yield from _stream(profile, f"stream.{name}", stream)
     yield from _load(profile)
+    yield from _fuzz(profile)
     for name in set(profile.outcome) - set(STANDARD):
         yield Problem(f"outcome.{name}", "no check asks for this outcome", _near(name, STANDARD))
     yield from _patterns(profile)
@@ -214,6 +215,20 @@ def _load(profile: Profile) -> Iterator[Problem]:
     for member in ("operations", "principals"):
         if not getattr(profile.load, member):
             yield Problem(f"load.{member}", "is empty", "a load needs at least one")
+
+
+def _fuzz(profile: Profile) -> Iterator[Problem]:
+    """Fuzzing needs a document, a principal, and operations that are there."""
+    if profile.fuzz is None:
+        return
+    if not profile.target.openapi:
+        yield Problem("target.openapi", "is missing", "[fuzz] needs the document: a path below base_url, or a URL")
+    if profile.fuzz.principal not in profile.credential:
+        yield Problem("fuzz.principal", f"no such principal: {profile.fuzz.principal!r}",
+                      _near(profile.fuzz.principal, profile.credential))
+    for i, name in enumerate(profile.fuzz.exclude):
+        if name not in profile.operation:
+            yield Problem(f"fuzz.exclude.{i}", f"no such operation: {name!r}", _near(name, profile.operation))
 
 
 def _patterns(profile: Profile) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """The target profile: what a target is, what it promises, and what the harness may do to it.
 
-Eleven tables (target, credential, operation, outcome, envelope, page, limit, stream, promise, load, slo) of frozen
-models. Dialects are named and chosen per operation. A profile is validated whole; every error is told at once with its TOML path.
+Twelve tables (target, credential, operation, outcome, envelope, page, limit, stream, promise, load, fuzz, slo) of
+frozen models. Dialects are named and chosen per operation. A profile is validated whole; every error is told at once with its TOML path.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Credential(Table):
     """A principal: its role, the values that its requests use, and its stack of credentials."""
 
     role: Literal["full", "read_only", "other_tenant"] = "full"
-    sacrificial: tuple[Literal["limits", "expiry", "pages", "streams"], ...] = ()
+    sacrificial: tuple[Literal["limits", "expiry", "pages", "streams", "fuzz"], ...] = ()
     values: Mapping[str, str] = Field(default_factory=dict)
     stack: tuple[Step, ...] = ()
 
@@ -331,6 +331,20 @@ class Load(Table):
     max_streams: Annotated[int, Field(ge=0)] = 100
 
 
+class Fuzz(Table):
+    """What Schemathesis may do with the target's OpenAPI document (`target.openapi`), and as whom.
+
+    `budget` counts requests, its checks' own among them; `max_rate` is per second, `max_s` bounds the whole in seconds.
+    `exclude` names operations that are never called; those that give tokens never are.
+    """
+
+    principal: str
+    budget: Annotated[int, Field(gt=0, le=100_000)] = 200
+    max_rate: Positive = 100.0
+    max_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    exclude: tuple[str, ...] = ()
+
+
 Rules = Mapping[str, tuple[str, ...]]
 
 
@@ -347,4 +361,5 @@ class Profile(Table):
     stream: Mapping[Name, Stream] = Field(default_factory=dict)
     promise: Mapping[str, State] = Field(default_factory=dict)
     load: Load | None = None
+    fuzz: Fuzz | None = None
     slo: Mapping[str, Rules] = Field(default_factory=dict)

@@ -49,4 +49,11 @@ PROMISES: Mapping[str, str] = {
     "streams.expiry": "a stream does not outlive its credential",
     "idempotency.retry": "a retry with the same key has one effect",
     "idempotency.concurrent": "concurrent requests with the same key have one effect",
+    "fuzz.no_server_error": "no input that the document allows or forbids makes the server fail",
+    "fuzz.documented_status": "every status that is used is documented for its operation",
+    "fuzz.documented_reply": "replies have the media types, fields and content that the document gives them",
+    "fuzz.invalid_refused": "what the document forbids is refused",
+    "fuzz.methods": "methods that the document does not have are refused",
+    "fuzz.authentication": "an operation that the document protects needs valid credentials",
+    "fuzz.state": "what was deleted is gone, and what was created is there",
 }

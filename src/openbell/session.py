@@ -178,6 +178,15 @@ class Session:
         self.permits.give_back()
         return self._append(call, op, request, answer)
 
+    async def pass_on(self, call: Call, request: Request, line: Line, *, authorised: bool) -> Exchange:
+        """Sends a request that another tool made, to an allowed host. Raises Skip like `send`."""
+        parts = urlsplit(request.url)
+        self.allow_host(parts.netloc, parts.scheme)
+        request = await self.authorised(request, call) if authorised else request
+        answer = await line.send(request, self.permits.take)
+        self.permits.give_back()
+        return self.exchanged(call, call.operation or None, request, answer)
+
     def _built(self, call: Call, op: Operation) -> Request:
         """The request, to a host that is allowed; what the target gave for it (cursor, link, id) may be anything."""
         try:
