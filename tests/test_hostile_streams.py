@@ -212,19 +212,17 @@ async def test_a_handshake_that_is_refused_or_none(tmp_path, case, capfd):
 
 # --- whole runs
 
-CHECKS = ("--only", "WSH-*", "--only", "WSR-*", "--only", "CRD-003")
-
-
 def run(folder: Path, cases: dict[str, Callable[[Asked], Answer]], told_: Told | None = None, *,
-        busy: bool = False) -> tuple[Done, dict[tuple[str, str], dict[str, object]]]:
+        busy: bool = False, only: tuple[str, ...] = ("WSH-*", "WSR-*", "CRD-003"), timeout_s: float = 5,
+        ) -> tuple[Done, dict[tuple[str, str], dict[str, object]]]:
     """`openbell check` with a stream for each case; the results by case and check."""
     names = {f"odd_{i}": case for i, case in enumerate(cases)}
     rest = told_ or Told()
     rest.answers.update({f"/{name}": cases[case] for name, case in names.items()})
     with Hostile(rest.answers) as server:
         path = streams(folder, server.url, names, busy=busy)
-        path.write_text(path.read_text().replace("timeout_s = 0.5", "timeout_s = 5"))
-        done = check(folder, path, *CHECKS, timeout=180)
+        path.write_text(path.read_text().replace("timeout_s = 0.5", f"timeout_s = {timeout_s}"))
+        done = check(folder, path, *(word for one in only for word in ("--only", one)), timeout=180)
     found = done.results()["results"]
     return done, {(names[r["subject"].partition(":")[2]], r["check"]): r for r in found}
 
@@ -236,3 +234,30 @@ def test_streams_that_end_badly(tmp_path):
     assert "socket.send" not in done.said
     red = {(check, r["verdict"]) for (_, check), r in found.items() if r["verdict"] in {"fail", "error"}}
     assert red <= {("WSH-006", "fail")}, "an update without a credential is all that these show"
+
+
+def test_streams_that_are_too_much(tmp_path):
+    cases = {name: answer for name, (answer, (side, _, _)) in ENDS.items() if side == "harness"}
+    done, found = run(tmp_path, cases, busy=True)
+    borne(done, 120)
+    assert "socket.send" not in done.said
+    red = {(check, r["verdict"]) for (_, check), r in found.items() if r["verdict"] in {"fail", "error"}}
+    assert red <= {("WSH-006", "fail")}, "the harness's own caps are not the target's silence"
+
+
+def test_streams_that_never_were(tmp_path):
+    done, found = run(tmp_path, {name: answer for name, (answer, _) in HANDSHAKES.items()}, timeout_s=0.5)
+    borne(done, 120)
+    assert {r["verdict"] for (_, check), r in found.items() if check != "WSH-006"} == {"inconclusive"}
+    assert done.code == 2
+
+
+def test_positions_that_nobody_counts(tmp_path):
+    odd = (b"9" * 5000, b'"\\ud800"', b'"\xc2\xb2"', b"1e999999", b"[" * 900 + b"]" * 900)
+    positions = [b'{"seq": %b, "id": "e%d", "prev": %b}' % (seq, n, seq) for n, seq in enumerate(odd * 2)]
+    rest = Told()
+    rest.answers["/told"] = lambda asked: reply(b'{"items": [%b]}' % b", ".join(positions))
+    done, found = run(tmp_path, {"odd": accepting(*(frame(TEXT, one) for one in positions))}, rest, busy=True,
+                      only=("WSR-*",))
+    borne(done, 120)
+    assert "pass" not in {r["verdict"] for (_, check), r in found.items() if check in {"WSR-001", "WSR-002"}}
