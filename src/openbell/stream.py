@@ -61,6 +61,7 @@ class Stream:
         self.ending: Ending | None = None
         self._wire: Wire | None = None
         self._frames = 0
+        self._heard = 0
         self._parts: list[bytes] = []
         self._news = asyncio.Event()
 
@@ -138,7 +139,8 @@ class Stream:
         shown = {k: values[k] for k in ("position", "epoch", "account") if k in values}
         self.note("stream_script", script=name, answer=None, **shown)
         for turn in turns[name]:
-            seen = len(self.messages)
+            # What the server says of itself, such as a greeting, may have come before it is asked for.
+            seen = self._heard if turn.send is None else len(self.messages)
             if turn.send is not None:
                 self.say(filled(turn.send, {**self.values, **values}))
             if turn.expect is not None and answer == "ok":
@@ -151,6 +153,7 @@ class Stream:
         found = await self.message(lambda m: m.kind == "error" or message_holds(expect, m.content), ANSWER_S, seen)
         if found is None:
             return "ended" if self.ending else "silent"
+        self._heard = 1 + next(i for i, m in enumerate(self.messages) if m is found)
         return "refused" if found.kind == "error" else "ok"
 
     # --- reading
