@@ -32,6 +32,7 @@ from hostile_streams import (
 from openbell.api import Api
 from openbell.journal import Header, Journal
 from openbell.loading import load
+from openbell.profile import Turn
 from openbell.redact import Redactor
 from openbell.registry import Cost
 from openbell.session import Session
@@ -151,6 +152,15 @@ async def test_odd_messages_end_nothing(tmp_path, case):
         if stream.position:
             stream.say(stream.position.values())
             assert stream.open
+
+
+async def test_a_greeting_is_heard_however_early_it_comes(tmp_path):
+    turns = (Turn(expect={"at": "body:/hello", "present": True}), Turn(expect={"at": "body:/hello", "equals": "again"}))
+    greeting = frame(TEXT, b'{"hello": "once"}') + frame(TEXT, b'{"hello": "again"}')
+    async with opened(tmp_path, accepting(greeting)) as stream:
+        assert await stream.message(lambda m: m.value == {"hello": "again"}, SOON_S)
+        stream.table = stream.table.model_copy(update={"subscribe": turns})
+        assert await stream.subscribe() == "ok"
 
 
 async def test_a_pong_is_recorded_behind_its_ping(tmp_path):
