@@ -33,14 +33,17 @@ CONVENTION = "Conventions: streams have a heartbeat (ping and pong) by which sta
        sources=(CONVENTION, "RFC 6455 5.5.2, 5.5.3: a Pong repeats the Ping's data; only the latest Ping needs one"),
        remedy="Answer every Ping at once with its own payload, also while updates are being sent.")
 def pings_answered(recording: Recording, _target: Profile, _subject: Subject) -> Iterator[Observation]:
-    """Each Ping is followed by a Pong with the payload of it or of a later one; no Pong has a payload of its own."""
+    """Each Ping is followed by a Pong with the payload of it or of a later one, not by one with other bytes."""
     for life in lives(recording, "idle"):
         pings, pongs = life.by("client", PING), life.by("server", PONG)
+        silent = False
         for number, ping in enumerate(pings):
             answers = {p.payload for p in pings[number:]}
             pong = next((p for p in pongs if p.at >= ping.at and p.payload in answers), None)
+            silent = silent or pong is None
             yield holds(ping, pong) if pong else _unanswered(life, ping, recording)
-        for pong in pongs:
+        # RFC 6455 5.5.3: a Pong may come unasked. Only in the place of one that is missing it is an altered one.
+        for pong in pongs if silent else ():
             if pong.payload and pong.payload not in {p.payload for p in pings if p.at <= pong.at}:
                 yield broken("altered-payload", "the payload of a Ping", f"{len(pong.payload)} other bytes", pong)
 
