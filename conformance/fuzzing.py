@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from openbell.events import Exchange, Fact, Recording
 from openbell.profile import Profile
-from openbell.registry import MUST, SHOULD, Check, Level, Observation, broken, check, holds, undecided
+from openbell.registry import MUST, Check, Observation, broken, check, holds, undecided
 from openbell.scenarios.fuzzing import described, schema_fuzzing
 from openbell.target import Subject, outcome
 
@@ -21,8 +21,9 @@ RULES: Mapping[str, Mapping[str, str]] = {
     "FUZ-004": {"negative_data_rejection": "invalid-accepted", "missing_required_header": "missing-field-accepted"},
     "FUZ-005": {"unsupported_method": "method-accepted"},
     "FUZ-006": {"ignored_auth": "authentication-ignored"},
-    "FUZ-007": {"use_after_free": "deleted-lives", "ensure_resource_availability": "created-missing"},
 }
+# Where any refusal will do: Schemathesis asks for certain statuses, the conventions do not.
+REFUSING = frozenset({"FUZ-004", "FUZ-005", "FUZ-006"})
 
 
 def _judged(check_id: str) -> Callable[[Recording, Profile, Subject], Iterator[Observation]]:
@@ -33,7 +34,7 @@ def _judged(check_id: str) -> Callable[[Recording, Profile, Subject], Iterator[O
         exchanges = {e.n: e for e in recording if isinstance(e, Exchange)}
         for finding in recording.facts("fuzz_finding"):
             if rule := rules.get(str(finding.data["check"])):
-                yield _found(rule, finding, exchanges, target)
+                yield _found(rule, finding, exchanges, target, refusing=check_id in REFUSING)
         for lost in recording.facts("fuzz_lost"):
             yield undecided("precondition", f"fuzzing did not come to its end: {lost.data['why']}", lost)
         for counted in recording.facts("fuzz_check"):
@@ -43,21 +44,30 @@ def _judged(check_id: str) -> Callable[[Recording, Profile, Subject], Iterator[O
     return judge
 
 
-def _found(rule: str, finding: Fact, exchanges: Mapping[int, Exchange], target: Profile) -> Observation:
+def _found(rule: str, finding: Fact, exchanges: Mapping[int, Exchange], target: Profile, *, refusing: bool,
+           ) -> Observation:
     """A finding with its exchanges; a limiter that answers instead of the API decides nothing."""
     shown = [exchanges[n] for n in finding.data["exchanges"] if n in exchanges]
     if any(outcome(target, "throttled", e) for e in shown):
         return undecided("shared_quota", "the limiter answered", *shown, finding)
+    if shown and all(_refused(e, finding, refusing=refusing) for e in shown):
+        return holds(*shown, finding)
     said = " ".join(str(finding.data["said"]).split())
     return broken(rule, f"{finding.data['operation']}: what the document says", f"{finding.data['title']}: {said}",
                   *shown, finding)
 
 
+def _refused(exchange: Exchange, finding: Fact, *, refusing: bool) -> bool:
+    """Whether a reply is a refusal that will do; for a method that the document does not have, 501 is one."""
+    own = str(finding.data["operation"]).partition(" ")[0] == exchange.method
+    return (exchange.status or 0) >= 400 if refusing else exchange.status == 501 and not own
+
+
 def _check(check_id: str, title: str, promise: str, doc: str, remedy: str, sources: tuple[str, ...],
-           level: Level = MUST) -> Check:
+           ) -> Check:
     judge = _judged(check_id)
     judge.__doc__ = doc
-    return check(check_id, title=title, level=level, per="api", promise=promise, evidence=(schema_fuzzing,), minimum=1,
+    return check(check_id, title=title, level=MUST, per="api", promise=promise, evidence=(schema_fuzzing,), minimum=1,
                  where=described, sources=sources, remedy=remedy)(judge)
 
 
@@ -86,7 +96,3 @@ authentication = _check(
     "FUZ-006", "A protected operation needs valid credentials", "fuzz.authentication",
     "An operation that the document protects refuses requests without credentials, and with invalid ones.",
     "Put the authentication before the routing of protected operations.", ("RFC 9110, 15.5.2: 401 Unauthorized",))
-state = _check(
-    "FUZ-007", "What was deleted is gone, what was created is there", "fuzz.state",
-    "A resource answers 404 or 410 after its deletion, and does not answer 404 after its creation.",
-    "Answer from the state that the write left.", ("RFC 9110, 9.3.5: DELETE",), SHOULD)

@@ -1,13 +1,19 @@
-"""What only requests drawn from the OpenAPI document meet (FUZ-001 to FUZ-007)."""
+"""What requests drawn from the OpenAPI document meet (FUZ-001 to FUZ-006)."""
 
 from dataclasses import replace
+from typing import Any
 
 from pydantic import BaseModel
 
 from openbell.reference_server import bodies
-from openbell.reference_server.behaviour import Behaviour
+from openbell.reference_server.behaviour import AsgiApp, Behaviour
 from openbell.reference_server.defects import defect
-from openbell.reference_server.values import Json
+from openbell.reference_server.models import Preferences, PreferencesChange
+from openbell.reference_server.replies import on_reply, with_json
+from openbell.reference_server.values import Json, Refused, Reply, Scope
+
+STATUS = "/v1/status"
+DEFAULTS = {"language": "en", "currency": "EUR", "notifications": True}
 
 
 @defect("fuzz-empty-body-crashes", catches={"FUZ-001": "server-error"})
@@ -20,3 +26,82 @@ def fuzz_empty_body_crashes(behaviour: Behaviour) -> Behaviour:
         return bodies.validate(model, value)
 
     return replace(behaviour, validate=validate)
+
+
+@defect("fuzz-undocumented-status", catches={"FUZ-002": "undocumented-status"})
+def fuzz_undocumented_status(behaviour: Behaviour) -> Behaviour:
+    """Instruments are answered with 203, of which the document says nothing."""
+
+    def change(scope: Scope, reply: Reply) -> Reply:
+        return replace(reply, status=203) if scope["path"] == "/v1/instruments" and reply.status == 200 else reply
+
+    return replace(behaviour, wrappers=(*behaviour.wrappers, on_reply(change)))
+
+
+@defect("fuzz-schema-violated", catches={"FUZ-003": "schema-violated"})
+def fuzz_schema_violated(behaviour: Behaviour) -> Behaviour:
+    """The status tells its time as a number, where the document has text."""
+
+    def change(scope: Scope, reply: Reply) -> Reply:
+        if scope["path"] != STATUS or reply.status != 200:
+            return reply
+        return with_json(reply, {"status": "up", "time": 1}, "application/json")
+
+    return replace(behaviour, wrappers=(*behaviour.wrappers, on_reply(change)))
+
+
+@defect("fuzz-field-missing", catches={"FUZ-003": "fields-violated"})
+def fuzz_field_missing(behaviour: Behaviour) -> Behaviour:
+    """The status comes without Cache-Control, which the document promises."""
+
+    def change(scope: Scope, reply: Reply) -> Reply:
+        kept = tuple((name, value) for name, value in reply.fields if name.lower() != "cache-control")
+        return replace(reply, fields=kept) if scope["path"] == STATUS else reply
+
+    return replace(behaviour, wrappers=(*behaviour.wrappers, on_reply(change)))
+
+
+@defect("fuzz-undocumented-media-type", catches={"FUZ-003": "undocumented-media-type"})
+def fuzz_undocumented_media_type(behaviour: Behaviour) -> Behaviour:
+    """The status is declared as plain text."""
+
+    def change(scope: Scope, reply: Reply) -> Reply:
+        if scope["path"] != STATUS or reply.status != 200:
+            return reply
+        return with_json(reply, {"status": "up", "time": "2026-11-02T09:30:00.000000Z"}, "text/plain")
+
+    return replace(behaviour, wrappers=(*behaviour.wrappers, on_reply(change)))
+
+
+@defect("fuzz-invalid-accepted", catches={"FUZ-004": "invalid-accepted"})
+def fuzz_invalid_accepted(behaviour: Behaviour) -> Behaviour:
+    """Preferences that are no preferences are replaced by the defaults, and accepted."""
+
+    def validate(model: type[BaseModel], value: Json) -> BaseModel:
+        try:
+            return bodies.validate(model, value)
+        except Refused:
+            if model not in {Preferences, PreferencesChange}:
+                raise
+            return model.model_validate(DEFAULTS)
+
+    return replace(behaviour, validate=validate)
+
+
+@defect("fuzz-any-method", catches={"FUZ-005": "method-accepted"})
+def fuzz_any_method(behaviour: Behaviour) -> Behaviour:
+    """On the instruments, every method does what GET does."""
+
+    def wrap(inner: AsgiApp) -> AsgiApp:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            reading = scope["type"] == "http" and scope["path"].startswith("/v1/instruments")
+            await inner({**scope, "method": "GET"} if reading else scope, receive, send)
+        return app
+
+    return replace(behaviour, wrappers=(*behaviour.wrappers, wrap))
+
+
+@defect("fuzz-authentication-ignored", catches={"FUZ-006": "authentication-ignored"})
+def fuzz_authentication_ignored(behaviour: Behaviour) -> Behaviour:
+    """The events are given to anybody who asks without a token."""
+    return replace(behaviour, unprotected=frozenset({"list_events"}))

@@ -31,6 +31,24 @@ def document_of(text: str) -> dict[str, Any]:
     return value
 
 
+def bearing(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with OAuth 2.0 and OpenID Connect as bearer tokens (RFC 6750), which is how they are sent.
+
+    Schemathesis leaves out, or spoils, only credentials of schemes that say where they stand.
+    """
+    components = document.get("components")
+    schemes = components.get("securitySchemes") if isinstance(components, dict) else None
+    if not isinstance(components, dict) or not isinstance(schemes, dict):
+        return document
+    told = {name: _bearer(scheme) for name, scheme in schemes.items()}
+    return {**document, "components": {**components, "securitySchemes": told}}
+
+
+def _bearer(scheme: Any) -> Any:
+    bears = isinstance(scheme, dict) and scheme.get("type") in {"oauth2", "openIdConnect"}
+    return {"type": "http", "scheme": "bearer"} if bears else scheme
+
+
 def _parsed(text: str) -> Any:
     try:
         if text.lstrip().startswith("{"):

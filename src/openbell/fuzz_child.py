@@ -40,10 +40,11 @@ from schemathesis.engine.control import ExecutionControl
 from schemathesis.engine.recorder import ScenarioRecorder
 from schemathesis.engine.run.unit import _direct_executor as direct
 from schemathesis.engine.run.unit._case import BudgetExpired
+from schemathesis.generation.meta import CoverageScenario
 from schemathesis.transport.requests import RequestsTransport
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
-from openbell.documents import Unusable, document_of
+from openbell.documents import Unusable, bearing, document_of
 from openbell.events import content_bytes, content_json
 
 MEMORY = 1024 * 1024 * 1024
@@ -52,7 +53,7 @@ TROUBLES = 100
 SHARES = {"examples": 0.2, "coverage": 0.5, "fuzzing": 0.7}
 CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
           "response_schema_conformance", "negative_data_rejection", "missing_required_header", "unsupported_method",
-          "ignored_auth", "use_after_free", "ensure_resource_availability")
+          "ignored_auth")
 NO_REPLY = {"timeout": requests.ReadTimeout, "unsendable": requests.exceptions.InvalidURL}
 
 
@@ -229,14 +230,32 @@ def _replace_recorder(state: State, wire: Wire) -> None:
         failure_of(self, name=name, case_id=case_id, failure=failure, **options)
 
     def succeeded(self: Any, *, name: str, case_id: str) -> None:
-        key = name, label(self, case_id)
-        state.passed[key] += 1
-        if shown := state.exchanges.get(case_id):
+        shown = state.exchanges.get(case_id)
+        if shown and telling(name, self, case_id):
+            key = name, label(self, case_id)
+            state.passed[key] += 1
             state.shown.setdefault(key, shown[-1])
         success_of(self, name=name, case_id=case_id)
 
     ScenarioRecorder.record_check_failure = failed  # type: ignore[method-assign]
     ScenarioRecorder.record_check_success = succeeded  # type: ignore[method-assign]
+
+
+def telling(name: str, recorder: Any, case_id: str) -> bool:
+    """Whether a check that raised nothing has looked at anything: most of them are silent where they do not apply."""
+    case = recorder.cases[case_id].value
+    scenario = getattr(case.meta.phase.data, "scenario", None) if case.meta else None
+    match name:
+        case "negative_data_rejection":
+            negative = bool(case.meta and case.meta.generation.mode.is_negative)
+            return negative and scenario is not CoverageScenario.UNSPECIFIED_HTTP_METHOD
+        case "missing_required_header":
+            return scenario is CoverageScenario.MISSING_PARAMETER
+        case "unsupported_method":
+            return scenario is CoverageScenario.UNSPECIFIED_HTTP_METHOD
+        case "ignored_auth":
+            return any(node.parent_id == case_id for node in recorder.cases.values())
+    return True
 
 
 # --- a run
@@ -277,7 +296,7 @@ def _plain(path: str) -> str:
 
 def fuzz(start: dict[str, Any], state: State, wire: Wire) -> None:
     """One run: says what it finds, then the end."""
-    loaded = schemathesis.openapi.from_dict(document_of(start["document"]), config=configuration(start))
+    loaded = schemathesis.openapi.from_dict(bearing(document_of(start["document"])), config=configuration(start))
     schema, out = chosen(loaded, start)
     found = [str(one.ok().label) for one in schema.get_all_operations() if hasattr(one, "ok")]
     wire.say("ready", operations=len(found) + len(out), chosen=len(found), left_out=out)

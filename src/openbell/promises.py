@@ -55,5 +55,4 @@ PROMISES: Mapping[str, str] = {
     "fuzz.invalid_refused": "what the document forbids is refused",
     "fuzz.methods": "methods that the document does not have are refused",
     "fuzz.authentication": "an operation that the document protects needs valid credentials",
-    "fuzz.state": "what was deleted is gone, and what was created is there",
 }
