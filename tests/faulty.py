@@ -79,6 +79,7 @@ class Target:
         self.feeds: list[web.WebSocketResponse] = []
         self.transports: list[asyncio.Transport] = []
         self.heard: list[str] = []
+        self.large = 0
         self.base = ""
         self.ca = ""
 
@@ -92,6 +93,8 @@ class Target:
             return web.json_response({"id": str(len(self.orders)), "reference": reference}, status=201)
         if request.method == "DELETE":
             self.orders.pop(request.path.rpartition("/")[2], None)
+        if self.large:
+            return web.Response(body=bytes(self.large))
         return web.json_response({"status": "open"})
 
     async def _feed(self, request: web.BaseRequest) -> web.StreamResponse:

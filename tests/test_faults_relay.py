@@ -54,7 +54,9 @@ async def way(fault: RelayFault, serve: Serve, seed: str = "0") -> AsyncIterator
     serving: set[asyncio.Task[None]] = set()
 
     async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.add(asyncio.current_task())
+        task = asyncio.current_task()
+        assert task
+        serving.add(task)
         try:
             await serve(reader, writer)
         except ConnectionError:

@@ -89,8 +89,9 @@ class Faults:
     @staticmethod
     def _fired(way: Way, flow: http.HTTPFlow) -> Way:
         way.left -= 1
+        status = flow.response.status_code if flow.response and not flow.websocket else None
         say("fired", way=way.name, kind=way.fault["kind"], peer=flow.client_conn.peername[1], at=time.monotonic(),
-            status=flow.response.status_code if flow.response and not flow.websocket else None)
+            status=way.fault.get("status", status))
         return way
 
     def request(self, flow: http.HTTPFlow) -> None:

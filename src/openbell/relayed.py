@@ -141,7 +141,8 @@ class Conn:
                 self.seen.down += len(data) if lane.direction == "down" else 0
                 if not await self._passed(lane, data):
                     return
-            lane.sink.shutdown(socket.SHUT_WR)
+            if not self._ending.done():
+                lane.sink.shutdown(socket.SHUT_WR)
         self._open -= 1
         if not self._open:
             self._end("done")
