@@ -10,7 +10,7 @@ from openbell.locate import parse_json, pointer, text
 from openbell.profile import Profile
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.idempotency import concurrent_duplicates, keyed, retry_after_lost_reply
-from openbell.target import Subject
+from openbell.target import Subject, outcome
 
 DRAFT = "draft-ietf-httpapi-idempotency-key-header-07 2.6: a retry gets the result of the completed request"
 
@@ -21,6 +21,12 @@ def _counts(recording: Recording) -> dict[str, Fact]:
 
 def _ok(exchange: Exchange) -> bool:
     return exchange.status is not None and 200 <= exchange.status < 300
+
+
+def _answered(exchange: Exchange, target: Profile) -> bool:
+    """Whether the operation itself answered: not the guard or the limiter before it."""
+    return exchange.status is not None and not any(
+        outcome(target, name, exchange) for name in ("unauthenticated", "throttled"))
 
 
 def _id(exchange: Exchange, target: Profile, subject: Subject) -> str:
@@ -63,8 +69,8 @@ def _told(retries: tuple[Exchange, ...], made: str, target: Profile, subject: Su
     others = [e for e in retries if _ok(e) and _id(e, target, subject) != made]
     if others:
         return broken("another-result", f"the result {made}", _id(others[0], target, subject) or "no id", *others)
-    if all(e.status is None for e in retries):
-        return undecided("no_reply", "no retry was answered", *retries)
+    if not any(_answered(e, target) for e in retries):
+        return undecided("no_reply", "no retry was let in and answered", *retries)
     if not any(_ok(e) or (e.reply and made.encode() in e.reply.content) for e in retries):
         return broken("hidden-result", f"the result {made}", f"{retries[-1].status} on every retry", *shown)
     return holds(*shown)
@@ -75,7 +81,7 @@ def _told(retries: tuple[Exchange, ...], made: str, target: Profile, subject: Su
        sources=(DRAFT, "draft-ietf-httpapi-idempotency-key-header-07 2.7: a retry that comes too early gets 409"),
        remedy="Claim the key by a unique constraint before the work begins; answer the others with 409, or with the "
               "result once there is one.")
-def one_of_many(recording: Recording, _target: Profile, _subject: Subject) -> Iterator[Observation]:
+def one_of_many(recording: Recording, target: Profile, _subject: Subject) -> Iterator[Observation]:
     """Of many equal requests at once exactly one has an effect, and at least one tells of it."""
     for label, count in _counts(recording).items():
         number, ids = label.partition(":")[2], count.data["ids"]
@@ -85,6 +91,8 @@ def one_of_many(recording: Recording, _target: Profile, _subject: Subject) -> It
             yield broken("second-effect", "one effect", f"{len(ids)}: {', '.join(ids)}", *shown)
         elif not any(b.sent < a.done for a, b in pairwise(sent)):
             yield undecided("vacuous", "no two of the requests overlapped", *shown)
+        elif not any(_answered(e, target) for e in sent):
+            yield undecided("no_reply", "none of the requests was let in and answered", *shown)
         elif not any(map(_ok, sent)):
             yield broken("none-succeeds", "one success", "none", *shown)
         else:

@@ -17,7 +17,6 @@ from openbell.scenarios.streams_idle import (
     beats,
     dead_s,
     server_beats,
-    stream_dead_client,
     stream_idle,
     tolerance,
     watches,
@@ -89,15 +88,15 @@ def server_heartbeat(recording: Recording, target: Profile, subject: Subject) ->
 
 
 @check("WSH-004", title="A client that no longer answers is dropped", level=MUST, per="stream", where=watches,
-       promise="streams.dead_client", evidence=(stream_dead_client,), minimum=1,
+       promise="streams.dead_client", evidence=(stream_idle,), minimum=1,
        sources=(CONVENTION, "RFC 6455 5.5.2: a Ping verifies that the other side still responds"),
        remedy="Keep the time of each unanswered Ping per connection and close what has not answered in time, whether "
               "or not data can still be written to it.")
 def dead_client_dropped(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
     """Of two clients of one age, the one that answers no ping is dropped and the other, which answers, is not."""
     heartbeat = target.stream[subject.name].heartbeat
-    muted, control = next(iter(lives(recording, "muted")), None), next(iter(lives(recording, "control")), None)
-    if heartbeat is None or muted is None or control is None or not (alive := control.fact("dead_end")):
+    muted, control = next(iter(lives(recording, "muted")), None), next(iter(lives(recording, "idle")), None)
+    if heartbeat is None or muted is None or control is None or not (alive := control.fact("idle_alive")):
         return
     pings, end = muted.by("server", PING), muted.end
     if end and end.data["side"] != "server":

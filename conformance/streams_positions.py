@@ -36,16 +36,17 @@ def refused_openly(recording: Recording, target: Profile, subject: Subject) -> I
     stream = target.stream[subject.name]
     news = next(recording.facts("news"), None)
     for life in lives(recording):
-        if life.label == "retained" and openly(life, stream):
+        if life.label not in {*RULES, "retained"}:
+            continue
+        refused = openly(life, stream)
+        if refused != (life.label == "retained") or (not refused and _in_full(life, recording, target, stream)):
+            yield holds(life.handshake, *life.frames[-1:])
+        elif not (news and news.data["heard"]):
+            yield undecided("control_failed", "a stream without a position got nothing either", life.handshake)
+        elif life.label == "retained":
             yield broken("refused-within-retention", "the updates behind a retained position", "a refusal",
                          life.handshake, *life.frames[-2:])
-        elif life.label == "retained" or (life.label in RULES and openly(life, stream)):
-            yield holds(life.handshake, *life.frames[-1:])
-        elif life.label in RULES and _in_full(life, recording, target, stream):
-            yield holds(life.handshake)
-        elif life.label in RULES and not (news and news.data["heard"]):
-            yield undecided("control_failed", "a stream without a position got nothing either", life.handshake)
-        elif life.label in RULES:
+        else:
             yield broken(RULES[life.label], f"{WHY[life.label]} refused openly", "accepted without a word",
                          life.handshake, *life.frames[-2:])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from openbell.conformance.stream_lives import Life, lives
+from openbell.conformance.stream_lives import Life, lag, lives
 from openbell.events import Fact, Recording
 from openbell.profile import Profile, Stream
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
@@ -28,7 +28,9 @@ def slow_consumer(recording: Recording, target: Profile, subject: Subject) -> It
     if slow is None or paused is None or resumed is None or backlog is None:
         return
     stalled = [o for w in lives(recording, "witness") if (o := _stalled(w, stream, paused, resumed))]
-    if stalled:
+    if lag(recording) > stream.within_s / 2:
+        yield undecided("noisy", f"the harness itself was {lag(recording):.1f} s late", backlog)
+    elif stalled:
         yield from stalled
     elif min(backlog.data["got"], default=0) < backlog.data["wanted"]:
         yield undecided("vacuous", f"the stream sent {min(backlog.data['got'], default=0)} bytes meanwhile; buffers "

@@ -72,7 +72,10 @@ async def entered(api: Api, subject: Subject, label: str, *, by: str | None = No
                               receive_buffer=receive_buffer)
     answer = await stream.enter() if stream.open else "ended"
     if answer != "ok":
-        came = stream.handshake.status if stream.handshake else None
+        if stream.ending and stream.ending.side == "harness":
+            raise Skip("budget", f"stream.{subject.name} sent more than the harness reads, in a stream or in a run")
+        shake = stream.handshake
+        came = (shake.no_reply or shake.status) if shake else None
         raise Skip("precondition", f"stream.{subject.name} could not be entered: handshake {came}, scripts {answer}")
     return stream
 

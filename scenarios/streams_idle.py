@@ -5,7 +5,7 @@ from __future__ import annotations
 from openbell.api import Api
 from openbell.profile import Heartbeat, Profile
 from openbell.registry import Cost, scenario
-from openbell.scenarios.streams import PONG_S, claims, entered, lasting, needs, quiet, streamer
+from openbell.scenarios.streams import PONG_S, claims_alone, entered, lasting, needs, quiet, streamer
 from openbell.session import Skip
 from openbell.target import Subject
 
@@ -50,47 +50,36 @@ def dead_s(heartbeat: Heartbeat | None) -> float:
     return limit + max(1.0, limit / 2)
 
 
-def _affordable(window: float, subject: Subject) -> None:
+def window_s(target: Profile, subject: Subject) -> float:
+    """How long nothing is done."""
+    heartbeat = target.stream[subject.name].heartbeat
+    return max(idle_s(heartbeat), dead_s(heartbeat) if watches(target, subject) else 0.0)
+
+
+def _cost(target: Profile, subject: Subject) -> Cost:
+    window = window_s(target, subject)
+    return Cost(reads=3, waits_s=window if window <= LONGEST_S else 0.0)
+
+
+@scenario(per="stream", where=beats, claims=claims_alone, needs=needs, cost=_cost)
+async def stream_idle(api: Api, target: Profile, subject: Subject) -> None:
+    """Pings the server in several sizes and thrice in a row, then leaves the stream alone for some beats; beside it, of
+    the same age, one whose client answers no ping."""
+    window = window_s(target, subject)
     if window > LONGEST_S:
         raise Skip("budget", f"some heartbeats of stream.{subject.name} take longer than {LONGEST_S:g} s")
-
-
-def _idle_cost(target: Profile, subject: Subject) -> Cost:
-    window = idle_s(target.stream[subject.name].heartbeat)
-    return Cost(reads=2, waits_s=window if window <= LONGEST_S else 0.0)
-
-
-@scenario(per="stream", where=beats, claims=claims, needs=needs, cost=_idle_cost)
-async def stream_idle(api: Api, target: Profile, subject: Subject) -> None:
-    """Pings the server in several sizes and thrice in a row, then leaves the stream alone for some beats."""
     token = await lasting(api, streamer(target, subject))
     stream = await entered(api, subject, "idle", token=token)
+    if watches(target, subject):
+        await entered(api, subject, "muted", token=token, muted=True)
     for payload in PAYLOADS:
         stream.ping(payload)
         await stream.pong(payload, PONG_S)
     for payload in QUICK:
         stream.ping(payload)
     await stream.pong(QUICK[-1], PONG_S)
-    window = idle_s(target.stream[subject.name].heartbeat)
-    _affordable(window, subject)
     started = stream.note("idle_start")
-    await api.wait(window, "a stream is left alone")
+    await api.wait(window, "a stream is left alone, and a client answers no ping")
     stream.note("idle_end", started=started.n)
-
-
-def _dead_cost(target: Profile, subject: Subject) -> Cost:
-    window = dead_s(target.stream[subject.name].heartbeat)
-    return Cost(reads=3, waits_s=window if window <= LONGEST_S else 0.0)
-
-
-@scenario(per="stream", where=watches, claims=claims, needs=needs, cost=_dead_cost)
-async def stream_dead_client(api: Api, target: Profile, subject: Subject) -> None:
-    """A client that reads but answers no ping, and beside it, of the same age, one that does."""
-    window = dead_s(target.stream[subject.name].heartbeat)
-    _affordable(window, subject)
-    token = await lasting(api, streamer(target, subject))
-    control = await entered(api, subject, "control", token=token)
-    await entered(api, subject, "muted", token=token, muted=True)
-    await api.wait(window, "a client answers no ping")
-    control.ping(ALIVE)
-    control.note("dead_end", alive=await control.pong(ALIVE, PONG_S))
+    stream.ping(ALIVE)
+    stream.note("idle_alive", alive=await stream.pong(ALIVE, PONG_S))

@@ -97,7 +97,8 @@ async def _round(api: Api, subject: Subject, number: int, since: Position | None
 
 async def _last(api: Api, subject: Subject, since: Position | None) -> None:
     """The life that nobody cuts: it ends when the last update has come, or would have had to."""
-    stream = await api.stream(subject.name, by=streamer(api.target, subject), label="round:last")
+    by = streamer(api.target, subject)
+    stream = await api.stream(subject.name, by=by, label="round:last", token=await lasting(api, by))
     if not stream.open or await stream.enter(since) != "ok":
         return
     for _ in range(LAST):
@@ -110,7 +111,7 @@ WRITES = ROUNDS * (LIVE + GAP) + LAST
 
 
 @scenario(per="stream", where=resumes, claims=claims, needs=needs, allow=("read", "write", "disrupt"),
-          cost=lambda _target, _subject: Cost(reads=ROUNDS + 1 + TRUTH_PAGES, writes=2 * WRITES))
+          cost=lambda _target, _subject: Cost(reads=ROUNDS + 2 + TRUTH_PAGES, writes=2 * WRITES))
 async def stream_cut_and_resume(api: Api, _target: Profile, subject: Subject) -> None:
     """Thirty lives, cut at random points by the client or on the way to it, while updates are made; each is resumed at
     the last position that was read. Then the truth."""
