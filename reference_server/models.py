@@ -172,7 +172,7 @@ class Page(BaseModel, Generic[Item]):
     """next_cursor is absent on the last page; total_estimate is the number of rows when the page was cut."""
 
     items: list[Item]
-    next_cursor: str = ""
+    next_cursor: str | None = None
     total_estimate: int
 
 
