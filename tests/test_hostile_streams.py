@@ -256,7 +256,8 @@ def test_streams_that_are_too_much(tmp_path):
 
 
 def test_streams_that_never_were(tmp_path):
-    done, found = run(tmp_path, {name: answer for name, (answer, _) in HANDSHAKES.items()}, timeout_s=0.5)
+    done, found = run(tmp_path, {name: answer for name, (answer, _) in HANDSHAKES.items()},
+                      only=("WSH-*", "WSR-005"), timeout_s=0.5)
     borne(done, 120)
     assert {r["verdict"] for (_, check), r in found.items() if check != "WSH-006"} == {"inconclusive"}
     assert done.code == 2
