@@ -21,9 +21,9 @@ from openbell.reference_server.seeds import SYMBOLS
 from openbell.reference_server.stream_parts import Consumer, StreamParts
 from openbell.reference_server.values import Json
 
-QUOTES_PER_S = 250
-TICK_S = 0.004
-BURST = 8
+QUOTES_PER_S = 80
+TICK_S = 0.0125
+BURST = 4
 LEVELS = 190
 MIDDLES = 500
 STEPS = (*range(-1, -LEVELS - 1, -1), *range(1, LEVELS + 1))

@@ -1,6 +1,6 @@
 """The replaceable parts of the streams, with defaults that conform.
 
-The policy, as documented: a consumer has a queue of 64 messages behind its socket's buffers; when that is full the
+The policy, as documented: a consumer has a queue of 32 messages behind its socket's buffers; when that is full the
 stream ends with close 1013. The last 64 updates of an account can be replayed. Who does not answer a ping within a
 second is gone (close 1011), unless the ping itself may still lie behind a backlog.
 """
@@ -13,7 +13,7 @@ from openbell.reference_server.settings import Client
 from openbell.reference_server.tokens import Grant
 from openbell.reference_server.values import Json
 
-QUEUE = 64
+QUEUE = 32
 RETENTION = 64
 BEAT_S = 0.5
 ANSWER_S = 1.0

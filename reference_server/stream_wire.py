@@ -25,7 +25,7 @@ from openbell.reference_server.stream_sessions import Session
 from openbell.reference_server.values import Fields, Problem, Refused, Reply, Scope, header
 
 MAXIMUM = 1 << 16
-BUFFER = 1 << 16
+BUFFER = 1 << 15
 LOGIN_S = 5.0
 CLOSE_S = 5.0
 STUCK_S = 10.0

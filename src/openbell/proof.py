@@ -29,7 +29,7 @@ from openbell.results import HARNESS_FAILED, NOT_CONFORMING, OK, WRONG_USAGE, Re
 from openbell.run import Options, run
 from openbell.target import subjects
 
-AT_ONCE = 4
+AT_ONCE = 2
 QUICK_REQUESTS = 120
 RED = ("fail", "warn", "info")
 
