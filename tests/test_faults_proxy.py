@@ -1,6 +1,7 @@
 """Faults on single exchanges and messages, by mitmproxy in its child; and what becomes of those who lose the child."""
 
 import asyncio
+import contextlib
 import json
 import os
 import select
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty import SECRET, events, facts, hands, target
+from faulty import SECRET, Target, events, facts, hands, target
 from serving import spellings
+from websockets.utils import accept_key
 
 from openbell import proxying
 from openbell.api import Api
@@ -291,3 +293,32 @@ async def test_a_reply_of_any_size_ends_no_child(tmp_path):
     assert large.exchange.route == "proxy"
     assert large.status != 200
     assert facts(tmp_path, "fault_failed")
+
+
+async def _endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Opens a stream and sends one message that has no end."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    key = next(line.partition(": ")[2] for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key"))
+    writer.write(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode())
+    with contextlib.suppress(ConnectionError):
+        for number in range(4096):
+            writer.write(bytes([0 if number else 1, 127]) + (1 << 20).to_bytes(8, "big") + bytes(1 << 20))
+            await writer.drain()
+    writer.transport.abort()
+
+
+async def test_an_endless_message_ends_the_child_and_is_told(tmp_path):
+    async def waits(api: Api) -> None:
+        async with api.through(DropMessage()) as broken:
+            stream = await broken.stream("feed", by="full", label="feed")
+            assert stream.open
+            assert await stream.end(60)
+    server = await asyncio.start_server(_endless, "127.0.0.1", 0)
+    made = Target()
+    made.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with hands(made, tmp_path) as api:
+        with pytest.raises(Skip, match="the fault proxy was lost during the scenario: its process ended"):
+            await waits(api)
+    server.close()
+    assert [e.status for e in events(tmp_path) if isinstance(e, Exchange)] == [101]

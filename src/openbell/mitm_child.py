@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import resource
@@ -38,7 +39,7 @@ from mitmproxy.websocket import WebSocketMessage
 from openbell.events import Message
 from openbell.locate import all_hold
 
-MEMORY = 768 * 1024 * 1024
+MEMORY = 256 * 1024 * 1024
 BODY_LIMIT = "8m"
 
 
@@ -246,8 +247,18 @@ async def run(start: dict[str, Any]) -> None:
     working.cancel()
 
 
+class OutOfMemory(logging.Handler):
+    """mitmproxy logs what is raised in it and goes on; without memory it must not."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Ends the process where that was for want of memory."""
+        if record.exc_info and isinstance(record.exc_info[1], MemoryError):
+            os._exit(1)
+
+
 def main() -> None:
-    """The process."""
+    """The process. An endless message of a stream is held until its memory is used up, and it ends."""
+    logging.getLogger().addHandler(OutOfMemory())
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     asyncio.run(run(json.loads(sys.stdin.readline())))

@@ -215,7 +215,7 @@ class ProxyVia(Via):
             self._proxy = await self.session.proxy()
             self.tls = self._proxy.tls()
             await super().start()
-            await self._inject(self.fault, live=False)
+            await self._proxy.ask("inject", self.name, fault=self._told(self.fault))
         except (ProxyLost, OSError) as error:
             self.lost = f"the fault proxy could not be had: {error}"
             raise
@@ -235,8 +235,7 @@ class ProxyVia(Via):
 
     async def _inject(self, fault: Any, *, live: bool) -> None:
         del live  # requests and messages of open connections meet it anyway
-        if self._proxy:
-            await self._proxy.ask("inject", self.name, fault=self._told(fault))
+        await self._asked("inject", fault=self._told(fault))
 
     def _told(self, fault: ProxyFault) -> dict[str, Any]:
         """A fault as the child hears it: an operation by its method and what its path is matched by."""
@@ -258,10 +257,11 @@ class ProxyVia(Via):
         if self._proxy:
             self._proxy.forget(self.name)
 
-    async def _asked(self, do: str) -> None:
+    async def _asked(self, do: str, **more: Any) -> None:
+        """Asks the child; that it is lost is told at the end of the way."""
         try:
             if self._proxy and not self.lost:
-                await self._proxy.ask(do, self.name)
+                await self._proxy.ask(do, self.name, **more)
         except ProxyLost as error:
             self.lost = f"the fault proxy was lost during the scenario: {error}"
 
