@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from faulty import SECRET, Target, events, facts, hands, target
-from serving import spellings
+from serving import CANARY, PROFILE, reference_server, spellings
+from serving import SECRET as REFERENCE
 from websockets.utils import accept_key
 
 from openbell import proxying
@@ -30,6 +31,8 @@ from openbell.faults import (
     LoseReply,
     ReplaceMessage,
 )
+from openbell.loading import load
+from openbell.run import Options, run
 from openbell.session import Skip
 
 SOON_S = 5.0
@@ -322,3 +325,14 @@ async def test_an_endless_message_ends_the_child_and_is_told(tmp_path):
             await waits(api)
     server.close()
     assert [e.status for e in events(tmp_path) if isinstance(e, Exchange)] == [101]
+
+
+async def test_checks_that_need_a_child_that_cannot_start_are_undecided(tmp_path, monkeypatch):
+    monkeypatch.setattr(proxying, "MODULE", "openbell.no_such_module")
+    with reference_server() as url:
+        done = await run(load(PROFILE, url), "reference.toml", {f"env:{REFERENCE}": CANARY},
+                         Options(only=("IDM-001", "HTTP-*"), out=tmp_path))
+    found = {r.check: r for r in done.results.results if r.check == "IDM-001"}["IDM-001"]
+    assert (found.verdict, found.reason) == ("inconclusive", "precondition")
+    assert found.summary.startswith("the fault proxy could not be had: its process ended")
+    assert any(r.verdict == "pass" for r in done.results.results)
