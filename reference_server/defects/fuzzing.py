@@ -8,12 +8,10 @@ from pydantic import BaseModel
 from openbell.reference_server import bodies
 from openbell.reference_server.behaviour import AsgiApp, Behaviour
 from openbell.reference_server.defects import defect
-from openbell.reference_server.models import Preferences, PreferencesChange
 from openbell.reference_server.replies import on_reply, with_json
-from openbell.reference_server.values import Json, Refused, Reply, Scope
+from openbell.reference_server.values import Json, Reply, Scope
 
 STATUS = "/v1/status"
-DEFAULTS = {"language": "en", "currency": "EUR", "notifications": True}
 
 
 @defect("fuzz-empty-body-crashes", catches={"FUZ-001": "server-error"})
@@ -75,17 +73,15 @@ def fuzz_undocumented_media_type(behaviour: Behaviour) -> Behaviour:
 
 @defect("fuzz-invalid-accepted", catches={"FUZ-004": "invalid-accepted"})
 def fuzz_invalid_accepted(behaviour: Behaviour) -> Behaviour:
-    """Preferences that are no preferences are replaced by the defaults, and accepted."""
+    """A query of the instruments that cannot be understood is treated as if it were not there."""
 
-    def validate(model: type[BaseModel], value: Json) -> BaseModel:
-        try:
-            return bodies.validate(model, value)
-        except Refused:
-            if not issubclass(model, Preferences | PreferencesChange):
-                raise
-            return model.model_validate(DEFAULTS)
+    def wrap(inner: AsgiApp) -> AsgiApp:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            listing = scope["type"] == "http" and scope["path"] == "/v1/instruments"
+            await inner({**scope, "query_string": b""} if listing else scope, receive, send)
+        return app
 
-    return replace(behaviour, validate=validate)
+    return replace(behaviour, wrappers=(*behaviour.wrappers, wrap))
 
 
 @defect("fuzz-any-method", catches={"FUZ-005": "method-accepted"})
