@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from openbell.conformance.stream_lives import Life, Update, lives, truth
-from openbell.events import Exchange, Fact, Recording
+from openbell.events import Exchange, Fact, Frame, Recording
 from openbell.locate import parse_json, pointer, text
 from openbell.profile import Profile, Stream
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.streams_resume import resumes, stream_cut_and_resume
 from openbell.target import Subject
+
+CITED = 4
 
 
 @dataclass(frozen=True)
@@ -68,28 +70,34 @@ def nothing_lost(recording: Recording, target: Profile, subject: Subject) -> Ite
         yield undecided("precondition", f"the truth tells of {len(story.made)} of {len(requests)} updates")
         return
     before: Life | None = None
+    lost: dict[str, dict[int, Life]] = {"lost-in-gap": {}, "lost-live": {}}
     for life in story.lives:
         if entered := life.entered:
-            yield from _life(story, before, life, entered)
-        before = life if life.entered else before
+            missing = _missing(story, life, entered)
+            for rule, index in missing:
+                lost[rule][index] = life
+            if not missing:
+                yield from _intact(story, before, life)
+            before = life
+    yield from (_broken(story, rule, found) for rule, found in lost.items() if found)
 
 
-def _life(story: _Story, before: Life | None, life: Life, entered: Fact) -> Iterator[Observation]:
-    mark = next((m for m in life.messages(story.stream) if m.kind in {"gap", "snapshot"}), None)
-    if mark:
-        yield undecided("precondition", "the stream said itself that it does not go on without a gap", mark.frame)
-        return
-    updates = [u for u in life.updates(story.stream) if u.place in story.index]
-    start = story.index.get(_since(entered))
-    if start is None:
-        start = story.index[updates[0].place] if updates else len(story.told)
-    new = [i for u in updates if (i := story.index[u.place]) > start]
+def _marked(story: _Story, life: Life) -> Frame | None:
+    return next((m.frame for m in life.messages(story.stream) if m.kind in {"gap", "snapshot"}), None)
+
+
+def _missing(story: _Story, life: Life, entered: Fact) -> list[tuple[str, int]]:
+    """What is missing on a connection, by its place in the truth, each with the rule that it breaks; nothing where the
+    stream said itself that it does not go on without a gap."""
+    if _marked(story, life):
+        return []
+    updates = [story.index[u.place] for u in life.updates(story.stream) if u.place in story.index]
+    start = story.index.get(_since(entered), updates[0] if updates else len(story.told))
+    new = [i for i in updates if i > start]
     end = life.end.at if life.end else entered.at
     due = [i for i, e in story.made.items() if i > start and e.done + story.stream.within_s <= end]
-    last = max([start, *new, *due])
-    missing = [i for i in range(start + 1, last + 1) if i not in story.delivered]
-    gap = [i for i in missing if _in_gap(story, i, new, entered)]
-    yield from _verdicts(story, before, life, updates, gap, [i for i in missing if i not in gap])
+    missing = (i for i in range(start + 1, max([start, *new, *due]) + 1) if i not in story.delivered)
+    return [("lost-in-gap" if _in_gap(story, i, new, entered) else "lost-live", i) for i in missing]
 
 
 def _since(entered: Fact) -> tuple[str, str]:
@@ -101,19 +109,25 @@ def _in_gap(story: _Story, i: int, new: list[int], entered: Fact) -> bool:
     return i < min(new) if new else i not in story.made or story.made[i].done <= entered.at
 
 
-def _verdicts(story: _Story, before: Life | None, life: Life, updates: list[Update], gap: list[int],
-              live: list[int]) -> Iterator[Observation]:
-    shown = (life.handshake, *(u.event for u in updates[:1]))
-    for rule, lost in (("lost-in-gap", gap), ("lost-live", live)):
-        if lost:
-            pages = {story.told[i].event.n: story.told[i].event for i in lost}
-            yield broken(rule, "every update behind the asked position", f"lost: {named(story.told, lost)}",
-                         *shown, *pages.values())
-    if gap or live or before is None or "position" not in (life.entered.data if life.entered else {}):
-        return
-    between = [e for e in story.made.values()
-               if before.end and e.sent >= before.end.at and e.done <= life.handshake.sent]
-    yield holds(*shown, between[0]) if between else undecided("vacuous", "nothing was made in the gap", *shown)
+def _intact(story: _Story, before: Life | None, life: Life) -> Iterator[Observation]:
+    """A resume after which nothing is missing, and what it is worth."""
+    shown = (life.handshake, *(u.event for u in life.updates(story.stream)[:1]))
+    if mark := _marked(story, life):
+        yield undecided("precondition", "the stream said itself that it does not go on without a gap", mark)
+    elif before and before.end and life.entered and "position" in life.entered.data:
+        ended = before.end.at
+        between = next((e for e in story.made.values() if e.sent >= ended and e.done <= life.handshake.sent), None)
+        yield holds(*shown, between) if between else undecided("vacuous", "nothing was made in the gap", *shown)
+
+
+def _broken(story: _Story, rule: str, lost: Mapping[int, Life]) -> Observation:
+    """All that was lost in one way; cited by the first connections that it was lost on, and the truth of it."""
+    shown: list[Exchange | Frame] = []
+    for life in list({life.conn: life for life in lost.values()}.values())[:CITED]:
+        shown += [life.handshake, *(u.event for u in life.updates(story.stream)[:1])]
+    pages = {story.told[i].event.n: story.told[i].event for i in lost}
+    return broken(rule, "every update behind the asked position", f"lost: {named(story.told, sorted(lost))}",
+                  *shown, *list(pages.values())[:CITED])
 
 
 def named(told: tuple[Update, ...], lost: list[int]) -> str:

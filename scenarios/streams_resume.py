@@ -30,8 +30,9 @@ from openbell.stream import Stream
 from openbell.target import Position, Subject, position
 
 ROUNDS = 30
+HALF = 0.5
 LIVE = 2
-GAP = 2
+GAP = 1
 LAST = 3
 MOST_BYTES = 3000
 MOST_RETAINED = 200
@@ -62,33 +63,31 @@ async def _write(api: Api, subject: Subject, count: int, label: str) -> None:
         await publish(api, subject, label)
 
 
-async def _life(api: Api, subject: Subject, label: str, since: Position | None, updates: int) -> _Place:
-    """One connection: subscribed or resumed, and reset after some updates, unless the way to it cut it before."""
-    stream = await api.stream(subject.name, by=streamer(api.target, subject), label=label)
+async def _life(api: Api, way: Api, subject: Subject, label: str, since: Position | None, *, wait: bool) -> _Place:
+    """One connection on a way of its own: subscribed or resumed, an update made, and reset, at once or when the update
+    has come, unless the way cut it before."""
+    stream = await way.stream(subject.name, by=streamer(api.target, subject), label=label)
     answer = await stream.enter(since) if stream.open else "ended"
-    dry = answer == "ok" and not await _delivered(stream, updates)
+    dry = False
+    if answer == "ok":
+        made = await publish(api, subject, "live:after")
+        dry = wait and not await heard(stream, made, stream.table.within_s) and stream.ending is None
     stream.reset()
     await stream.end(ENDED_S)
     return _Place(None if answer == "refused" else stream.position or since, dry)
-
-
-async def _delivered(stream: Stream, updates: int) -> bool:
-    """Waits for so many updates; False when they do not come in time and the stream is still open."""
-    came = updates == 0 or await stream.message(
-        lambda _: sum(m.kind == "update" for m in stream.messages) >= updates, stream.table.within_s)
-    return bool(came or stream.ending)
 
 
 async def _round(api: Api, subject: Subject, number: int, since: Position | None) -> _Place:
     """One life while updates are made, and then updates while there is none."""
     label, writing = f"round:{number}", asyncio.create_task(_write(api, subject, LIVE, f"live:{number}"))
     try:
-        if number % 2:
-            place = await _life(api, subject, label, since, api.random.randint(0, LIVE))
+        if since is None or number % 2:
+            wait = since is None or api.random.random() < HALF
+            place = await _life(api, api, subject, label, since, wait=wait)
         else:
             fault = Cut(api.random.choice(("reset", "close")), after_bytes=api.random.randint(1, MOST_BYTES))
             async with api.through(fault) as broken:
-                place = await _life(broken, subject, label, since, LIVE)
+                place = await _life(api, broken, subject, label, since, wait=True)
     finally:
         await writing
     await _write(api, subject, GAP, f"gap:{number}")
@@ -107,7 +106,7 @@ async def _last(api: Api, subject: Subject, since: Position | None) -> None:
     stream.note("watched", position=stream.position.position if stream.position else "")
 
 
-WRITES = ROUNDS * (LIVE + GAP) + LAST
+WRITES = ROUNDS * (LIVE + 1 + GAP) + LAST
 
 
 @scenario(per="stream", where=resumes, claims=claims, needs=needs, allow=("read", "write", "disrupt"),
