@@ -22,10 +22,9 @@ from gevent.lock import Semaphore
 from openbell.loadprofiles.clock import Clock
 from openbell.loadprofiles.plan import Arrival
 from openbell.loadprofiles.tally import Tally
+from openbell.loadprofiles.words import NEVER_STARTED, SILENT, UNANSWERED
 
 LOOK_S = 0.02
-OK, THROTTLED = "ok", "throttled"
-UNANSWERED, NEVER_STARTED, SILENT = "unanswered", "never_started", "no_request"
 
 
 class Job:

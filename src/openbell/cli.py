@@ -95,6 +95,41 @@ def judge(files: tuple[Path, ...], target: Path | None, only: tuple[str, ...], o
 
 
 @openbell.command()
+@click.argument("profile", required=False, metavar="PROFILE")
+@click.argument("target", required=False, type=click.Path(path_type=Path), metavar="TARGET")
+@click.option("--list", is_flag=True, help="List the load profiles.")
+@click.option("--peak", type=float, default=50.0, show_default=True, metavar="N",
+              help="The highest rate, in arrivals per second; of a storm, the streams that are held.")
+@click.option("--duration", type=float, default=20.0, show_default=True, metavar="S", help="Seconds of the whole.")
+@click.option("--start-at", metavar="TIME", help="Ring the bell then: 09:30:00, or an ISO instant.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all choices.")
+@click.option("--process", type=click.Choice(["poisson", "uniform"]), default="poisson", show_default=True,
+              help="How arrivals are spaced along the curve.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share it.")
+@click.option("--users", type=click.IntRange(1, 20000), help="Sessions that take arrivals [default: one second's].")
+@click.option("--sample", type=click.IntRange(1, 20000), default=500, show_default=True,
+              help="About how many exchanges are recorded and judged.")
+@click.option("--slo", multiple=True, metavar="RULE",
+              help="A rule in the place of the profile's: 'open: p99(submit_order) < 250ms'. Repeatable.")
+@click.option("--abort", multiple=True, metavar="RULE", help="End the run once this rule is broken. Repeatable.")
+@click.option("--locustfile", type=click.Path(path_type=Path), metavar="FILE",
+              help="Arrivals are executed by the Locust users of this file.")
+@click.option("--base-url", metavar="URL", help="Use this address instead of the profile's base_url.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("openbell-results"),
+              show_default=True, help="Where the run's folder goes.")
+@click.option("--plan", is_flag=True, help="Send nothing; say what would be offered.")
+@click.option("--yes", is_flag=True, help="Do not ask before a load on another machine.")
+def load(profile: str | None, target: Path | None, **options: Any) -> None:
+    """Offer a load, judge it by rules, and judge a sample of its traffic.
+
+    Exit codes as for check: 1 also for a broken rule, 2 also for a rule that could not be decided, or where the
+    generator itself was late.
+    """
+    from openbell.loadprofiles import command
+    sys.exit(command.load_run(profile, target, options))
+
+
+@openbell.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8717, show_default=True,
               help="Port to listen on; 0 takes any.")

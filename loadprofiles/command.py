@@ -1,0 +1,157 @@
+"""`openbell load`: ask, plan, offer, judge, report: the story of a load run told once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from openbell import __version__, cleaning
+from openbell.journal import Header, Journal
+from openbell.loading import Mistakes, dumped, load, secrets
+from openbell.loadprofiles import screen
+from openbell.loadprofiles.asked import Asked, Ready, bell_at, on_loopback, ready
+from openbell.loadprofiles.driving import Drive, Heard, WorkerFailed
+from openbell.loadprofiles.measured import Measured, to_json, write
+from openbell.loadprofiles.shape import all_shapes
+from openbell.loadprofiles.slo import EXIT, Ground, ruling
+from openbell.profile import Profile
+from openbell.redact import Redactor
+from openbell.registry import Check, all_checks
+from openbell.results import HARNESS_FAILED, INTERRUPTED, NOT_CONFORMING, NOT_DECIDED, OK, WRONG_USAGE, Results
+from openbell.run import judged, new_run, write_results
+from openbell.session import Session, Skip
+
+FEWEST_TO_ABORT = 100
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A load run with its files: what was measured, what the sampled traffic amounts to."""
+
+    folder: Path
+    data: Mapping[str, Any]
+    results: Results
+    interrupted: bool
+
+
+def load_run(profile: str | None, path: Path | None, values: Mapping[str, Any]) -> int:
+    """The command. Gives the exit code."""
+    if values["list"]:
+        screen.show_shapes(all_shapes().values())
+        return OK
+    if profile is None or path is None:
+        click.echo("openbell load PROFILE TARGET: both are needed; --list shows the load profiles", err=True)
+        return WRONG_USAGE
+    try:
+        target = load(path, values["base_url"])
+        asked = Asked(shape=profile, **{k: values[k] for k in (
+            "peak", "duration", "seed", "process", "workers", "users", "sample", "slo", "abort", "locustfile",
+            "start_at")})
+        found = ready(target, asked)
+        if values["plan"]:
+            screen.show_plan(target, found)
+            return OK
+        known = secrets(target, os.environ, path.parent)
+    except Mistakes as error:
+        click.echo(str(error), err=True)
+        return WRONG_USAGE
+    if not _agreed(target, found, values["yes"]):
+        return WRONG_USAGE
+    return asyncio.run(_run(target, str(path), known, found, asked, values["out"]))
+
+
+def _agreed(target: Profile, found: Ready, yes: bool) -> bool:
+    """Whether somebody said that this load may be offered; on this very machine, and in CI, nobody need."""
+    if yes or os.environ.get("CI") or on_loopback(target):
+        return True
+    screen.show_plan(target, found)
+    if sys.stdin.isatty():
+        return click.confirm("Offer this load?", err=True)
+    click.echo("a load on another machine needs --yes (or CI in the environment)", err=True)
+    return False
+
+
+async def _run(target: Profile, source: str, known: Mapping[str, str], found: Ready, asked: Asked, out: Path) -> int:
+    name, folder = new_run(out)
+    redactor = Redactor()
+    header = Header(suite=__version__, run=name, started=datetime.now(UTC).isoformat(timespec="seconds"),
+                    seed=asked.seed, target=source, profile=dumped(target),
+                    selection={"checks": [c.id for c in traffic_checks()]}, source="load")
+    journal = Journal(folder / "events.jsonl", header, redactor.gate)
+    session = Session(target, known, journal, redactor, target.target.max_rate, asked.seed)
+    try:
+        heard = await _offered(session, found, asked)
+    except (WorkerFailed, Skip) as error:
+        click.echo(f"the load could not be offered: {error}", err=True)
+        return HARNESS_FAILED if isinstance(error, WorkerFailed) else NOT_DECIDED
+    finally:
+        await session.close_lines()
+        journal.close()
+    done = _closed(folder, found, heard)
+    left = await cleaning.clean(folder, target, known)
+    screen.show_finished(done.folder, done.data, done.results, left)
+    return exit_code(done)
+
+
+def traffic_checks() -> tuple[Check, ...]:
+    """The checks that judge any traffic."""
+    return tuple(c for c in all_checks() if c.traffic)
+
+
+async def _offered(session: Session, found: Ready, asked: Asked) -> Heard:
+    begin = None
+    if asked.start_at:
+        begin = time.monotonic() + bell_at(asked.start_at) - time.time() - found.offer.plan.bell
+    drive = Drive(session, replace(found.offer, begin_at=begin), lambda heard: None)
+    with screen.live(found.offer) as shown:
+        drive.on_tick = _watch(found, shown)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, drive.stop, "interrupted")
+        try:
+            return await drive.run()
+        finally:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+
+
+def _watch(found: Ready, shown: Callable[[Heard], None]) -> Callable[[Heard], str | None]:
+    """Shows each tick, and says why the run is to be ended, if so."""
+    def tick(heard: Heard) -> str | None:
+        shown(heard)
+        if not found.aborts or heard.finished < FEWEST_TO_ABORT:
+            return None
+        ground = Ground(heard.tally, found.offer.plan.profile.names, lambda phase, limit: None, {})
+        broken = next((r for r in found.aborts if ruling(r, ground).verdict == "fail"), None)
+        return f"aborted: {broken.text}" if broken else None
+    return tick
+
+
+def _closed(folder: Path, found: Ready, heard: Heard) -> Finished:
+    """Judges and writes."""
+    run = Measured(found.offer, heard, found.rules)
+    data = to_json(run)
+    write(folder / "load.json", data)
+    results = judged(folder / "events.jsonl")
+    write_results(folder, results)
+    return Finished(folder, data, results, heard.reason == "interrupted")
+
+
+def exit_code(done: Finished) -> int:
+    """130, 1, 4, 2, 0, the first that applies. What the sampled traffic leaves undecided is no verdict on the load."""
+    if done.interrupted:
+        return INTERRUPTED
+    verdict = EXIT[done.data["verdict"]]
+    conforming = done.results.exit_code
+    if NOT_CONFORMING in {verdict, conforming}:
+        return NOT_CONFORMING
+    if conforming == HARNESS_FAILED:
+        return HARNESS_FAILED
+    return verdict

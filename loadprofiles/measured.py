@@ -1,0 +1,162 @@
+"""What a load run measured and what that amounts to: the content of `load.json`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openbell.loadprofiles.driving import Heard, Offer
+from openbell.loadprofiles.health import Health
+from openbell.loadprofiles.slo import Ground, Rule, Ruling, Verdict, ruling, worst
+from openbell.loadprofiles.words import NEVER_STARTED, OK, THROTTLED, UNANSWERED
+
+FORMAT, VERSION = "openbell-load", 1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished load run. `recovery` is that of its streams; `users` tells whose arrivals were executed."""
+
+    offer: Offer
+    heard: Heard
+    rules: tuple[Rule, ...]
+    recovery: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def planned(self) -> Counter[str]:
+        """How many arrivals were planned, by phase."""
+        names = [p.name for p in self.offer.plan.profile.phases]
+        return Counter(names[a.phase] for a in self.offer.plan.arrivals())
+
+    def health(self) -> Health:
+        """The generator's health. Arrivals that it never came to are missing: a worker died, or was ended early."""
+        seen = Counter({p: self.heard.tally.pick("lag", p).n for p in self.offer.plan.profile.names})
+        missing = {phase: n - seen[phase] for phase, n in self.planned.items() if n > seen[phase]}
+        return Health(self.offer.plan, self.heard.tally, self.heard.begin, self.heard.ticks, missing)
+
+    def rulings(self) -> tuple[Ruling, ...]:
+        """The verdict on each rule."""
+        ground = Ground(self.heard.tally, self.offer.plan.profile.names, self.health().unfit, self.recovery)
+        return tuple(ruling(rule, ground) for rule in self.rules)
+
+    def differences(self) -> list[str]:
+        """Why not every planned arrival has finished, each with its number."""
+        return list(_differences(self))
+
+
+def _differences(run: Measured) -> Iterator[str]:
+    tally, planned = run.heard.tally, run.planned.total()
+    due = sum(t[-1]["due"] for t in run.heard.ticks.values() if t)
+    if due < planned:
+        why = run.heard.reason or "; ".join(f"worker {n + 1}: {w}" for n, w in run.heard.lost.items()) or "unknown"
+        yield f"{planned - due} planned arrivals never became due: {why}"
+    never = sum(n for k, n in tally.counts.items() if k[0] == "arrival" and k[-1] == NEVER_STARTED)
+    if never:
+        yield f"{never} arrivals found no free user until the end: the target answered too slowly for {run.offer.users}"
+    if silent := sum(n for k, n in tally.counts.items() if k[0] == "arrival" and k[-1] == UNANSWERED):
+        yield f"{silent} arrivals had no answer when the run was closed"
+    ended = {e["mark"] for e in run.heard.ends.values()}
+    whole = len(run.heard.ends) == run.offer.workers and not never and due == planned
+    if whole and sum(ended) & (2**64 - 1) != run.offer.plan.counted[1]:
+        yield "the arrivals that were started are not those of the plan"
+    substituted = sum(e["substituted"] for e in run.heard.ends.values())
+    if substituted:
+        yield f"{substituted} arrivals found nothing of their own to act on, and created instead"
+    yield from (f"worker {n + 1}: {why}" for n, why in run.heard.lost.items())
+
+
+def verdict(rulings: Sequence[Ruling]) -> Verdict:
+    """The worst of the rules'."""
+    return worst(r.verdict for r in rulings)
+
+
+def to_json(run: Measured) -> dict[str, Any]:
+    """The JSON of `load.json`: seconds in the plan and the rules, milliseconds in the summaries."""
+    plan, tally, rulings = run.offer.plan, run.heard.tally, run.rulings()
+    planned = run.planned
+    return {
+        "format": FORMAT, "version": VERSION, "verdict": verdict(rulings),
+        "rules": [_ruling(r) for r in rulings],
+        "plan": {"profile": plan.profile.name, "doc": plan.profile.doc, "peak": plan.peak, "duration": plan.duration,
+                 "process": plan.process, "seed": plan.seed, "hash": plan.hash, "bell": plan.bell,
+                 "arrivals": planned.total(), "workers": run.offer.workers, "users": run.offer.users,
+                 "phases": [{"name": n, "begin": a, "end": b} for n, a, b in plan.starts()]},
+        "arrivals": {"planned": planned.total(), "started": run.heard.started, "finished": run.heard.finished,
+                     "differences": run.differences()},
+        "ended_early": run.heard.reason,
+        "phases": {name: _phase(run, name, planned[name]) for name in plan.profile.names},
+        "operations": [_operation(run, *key) for key in _operations(run)],
+        "series": _series(run), "health": run.health().told(), "recovery": dict(run.recovery),
+        "sampled": run.heard.sampled,
+        "histograms": [[list(k), h.encode().decode()] for k, h in sorted(tally.histograms.items(), key=str)
+                       if h.total_count and k[0] in {"latency", "service", "lag"}],
+    }
+
+
+def _ruling(found: Ruling) -> dict[str, Any]:
+    rule = found.rule
+    return {"rule": rule.text, "phase": rule.phase, "measure": rule.measure, "operation": rule.operation or None,
+            "limit": rule.limit, "verdict": found.verdict, "measured": found.measured, "low": found.low,
+            "high": found.high, "samples": found.samples, "why": found.why}
+
+
+def outcomes(run: Measured, *begin: str | int) -> Counter[str]:
+    """How many had each outcome, of the counts whose key begins so."""
+    found: Counter[str] = Counter()
+    for key, count in run.heard.tally.counts.items():
+        if key[: len(begin)] == begin:
+            found[str(key[-1])] += count
+    return found
+
+
+def _told(counts: Counter[str]) -> dict[str, int]:
+    return {"ok": counts[OK], "throttled": counts[THROTTLED],
+            "errors": counts.total() - counts[OK] - counts[THROTTLED]}
+
+
+def _phase(run: Measured, name: str, planned: int) -> dict[str, Any]:
+    counts = outcomes(run, "arrival", name)
+    return {"planned": planned, **_told(counts),
+            "by_outcome": dict(sorted(counts.items())),
+            "latency_ms": run.heard.tally.pick("latency", name).summary(),
+            "service_ms": run.heard.tally.pick("service", name).summary()}
+
+
+def _operations(run: Measured) -> list[tuple[str, str]]:
+    order = {name: i for i, name in enumerate(run.offer.plan.profile.names)}
+    found = {(str(k[1]), str(k[2])) for k in run.heard.tally.histograms if k[0] == "latency"}
+    return sorted(found, key=lambda key: (order[key[0]], key[1]))
+
+
+def _operation(run: Measured, phase: str, name: str) -> dict[str, Any]:
+    tally = run.heard.tally
+    return {"phase": phase, "operation": name, **_told(outcomes(run, "outcome", phase, name)),
+            "latency_ms": tally.pick("latency", phase, name).summary(),
+            "service_ms": tally.pick("service", phase, name).summary()}
+
+
+def _series(run: Measured) -> dict[str, Any]:
+    """What the chart shows, by slice of the intended time: counts, and latencies and lags in milliseconds."""
+    tally, width = run.heard.tally, run.offer.width
+    planned = run.offer.plan.bins(width)
+    places = range(len(planned))
+    ended = [outcomes(run, "ended", i) for i in places]
+    bands = [tally.pick("band", i) for i in places]
+    lags = [tally.pick("lagband", i) for i in places]
+    return {"width": width, "planned": planned, "started": [tally.counts["started", i] for i in places],
+            "ok": [c[OK] for c in ended], "throttled": [c[THROTTLED] for c in ended],
+            "errors": [_told(c)["errors"] for c in ended],
+            **{name: [round(b.percentile(p) * 1e3, 3) if b.n else None for b in bands]
+               for name, p in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))},
+            "lag_p99": [round(x.percentile(0.99) * 1e3, 3) if x.n else None for x in lags]}
+
+
+def write(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes `load.json` in one step."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    part.replace(path)
