@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml  # type: ignore[import-untyped]
 
@@ -29,6 +30,18 @@ def document_of(text: str) -> dict[str, Any]:
     if not any(key in value for key in ("openapi", "swagger")):
         raise Unusable("it has neither `openapi` nor `swagger`: it is no OpenAPI document")
     return value
+
+
+def base_of(document: dict[str, Any], base_url: str) -> str:
+    """The URL that the document's paths stand below: the target's, with the path of the first server it names.
+
+    A profile may have that path in its base URL, or at the beginning of its operations' paths.
+    """
+    servers = document.get("servers")
+    first = servers[0] if isinstance(servers, list) and servers and isinstance(servers[0], dict) else {}
+    path = urlsplit(str(document.get("basePath") or first.get("url") or "")).path.rstrip("/")
+    plain = path and "{" not in path and not urlsplit(base_url).path.endswith(path)
+    return base_url + "/" + path.lstrip("/") if plain else base_url
 
 
 def bearing(document: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import schemathesis
@@ -44,7 +45,7 @@ from schemathesis.generation.meta import CoverageScenario
 from schemathesis.transport.requests import RequestsTransport
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
-from openbell.documents import Unusable, bearing, document_of
+from openbell.documents import Unusable, base_of, bearing, document_of
 from openbell.events import content_bytes, content_json
 
 MEMORY = 1024 * 1024 * 1024
@@ -276,11 +277,12 @@ def configuration(start: dict[str, Any]) -> SchemathesisConfig:
 
 def chosen(schema: Any, start: dict[str, Any]) -> tuple[Any, list[str]]:
     """The schema without the operations that may not be called, and those."""
-    barred = {(method, path) for method, path in start["left_out"]}
+    barred = {(method, _plain(path)) for method, path in start["left_out"]}
+    base = urlsplit(start["base_url"]).path
     out: list[str] = []
 
     def kept(context: Any) -> bool:
-        method, path = context.operation.method.upper(), _plain(context.operation.path)
+        method, path = context.operation.method.upper(), _plain(base + context.operation.path)
         bars = (method, path) in barred or (start["safe"] and method not in {"GET", "HEAD", "OPTIONS"})
         if bars and context.operation.label not in out:
             out.append(context.operation.label)
@@ -296,10 +298,14 @@ def _plain(path: str) -> str:
 
 def fuzz(start: dict[str, Any], state: State, wire: Wire) -> None:
     """One run: says what it finds, then the end."""
-    loaded = schemathesis.openapi.from_dict(bearing(document_of(start["document"])), config=configuration(start))
+    document = bearing(document_of(start["document"]))
+    start = {**start, "base_url": base_of(document, start["base_url"])}
+    loaded = schemathesis.openapi.from_dict(document, config=configuration(start))
     schema, out = chosen(loaded, start)
     found = [str(one.ok().label) for one in schema.get_all_operations() if hasattr(one, "ok")]
     wire.say("ready", operations=len(found) + len(out), chosen=len(found), left_out=out)
+    if not found:
+        raise Unusable("it has no operation that can and may be called")
     before = -1
     for event in from_schema(schema).execute():
         if isinstance(event, events.PhaseStarted):
