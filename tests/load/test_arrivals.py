@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openbell.loadprofiles.curves import BadCurve, Decay, Line
@@ -23,6 +23,7 @@ def numeric(segment, t, steps=2000):
     return sum(segment.rate((i + 0.5) * width) for i in range(steps)) * width
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.sampled_from([Line, Decay]), SECONDS, RATES, RATES, st.floats(0, 1))
 def test_the_inversion_gives_back_the_cumulative_rate(kind, seconds, start, end, part):
     segment = kind(seconds, start, end)
@@ -32,6 +33,7 @@ def test_the_inversion_gives_back_the_cumulative_rate(kind, seconds, start, end,
     assert math.isclose(numeric(segment, t), part * segment.area, rel_tol=1e-4, abs_tol=1e-6)
 
 
+@settings(deadline=None, max_examples=40)
 @given(SECONDS, RATES)
 def test_a_line_from_zero_starts_where_the_curve_does(seconds, end):
     up = Line(seconds, 0, end)
@@ -82,6 +84,7 @@ def test_arrivals_are_in_order_within_their_phase_and_as_many_as_the_curve_offer
     assert math.isclose(sum(p.share for p in plan.profile.phases), 1)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 7), st.sampled_from(["poisson", "uniform"]))
 def test_any_number_of_workers_executes_the_same_arrivals(seed, workers, process):
     plan = made(seed=seed, duration=5.0, process=process)
