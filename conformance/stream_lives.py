@@ -12,6 +12,7 @@ from openbell.profile import MessageClass, Profile, Sequence, Stream
 from openbell.scenarios.streams import TRUTH
 from openbell.target import items, message_class, page_of, position
 
+TURN_S = 0.02
 PING, PONG, CLOSE, CONTINUATION = 9, 10, 8, 0
 DATA = frozenset({1, 2})
 
@@ -146,3 +147,10 @@ def lives(recording: Recording, label: str = "") -> tuple[Life, ...]:
 def lag(recording: Recording) -> float:
     """The worst seconds by which the harness itself was late."""
     return max((float(f.data["seconds"]) for f in recording.facts("lag")), default=0.0)
+
+
+def earliest(recording: Recording, at: float) -> float:
+    """The earliest instant at which what was read at an instant can have come: before the harness itself was late."""
+    late = (f.at - float(f.data["seconds"]) for f in recording.facts("lag")
+            if f.at - float(f.data["seconds"]) <= at <= f.at + TURN_S)
+    return min(late, default=at)

@@ -35,7 +35,7 @@ class Options:
     port: int = 0
     variants: tuple[str, ...] = ()
     matrix: tuple[str, ...] = ()
-    token_lifetime: float = 4.0
+    token_lifetime: float = 6.0
     log: Path | None = None
     database: Path | None = None
     stdin_ends: bool = False
@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     made_here.add_argument("--benign", action="append", default=[], metavar="NAME")
     made_here.add_argument("--null", metavar="NAME", choices=NULLS)
     made_here.add_argument("--matrix", action="append", default=[], metavar="KIND:NAME")
-    made_here.add_argument("--token-lifetime", type=float, default=4.0, metavar="S")
+    made_here.add_argument("--token-lifetime", type=float, default=6.0, metavar="S")
     made_here.add_argument("--log", type=Path, metavar="FILE")
     made_here.add_argument("--database", type=Path, metavar="FILE", help="overwritten, and kept; not with --matrix")
     made_here.add_argument("--stdin-ends", action="store_true", help="end when standard input ends")

@@ -23,6 +23,7 @@ SIZES = {
     "acct-expiry": (500, 6, 3),
     "acct-pages": (500, 0, 0),
     "acct-streams": (50, 0, 0),
+    "acct-idle": (50, 0, 0),
     "acct-fuzz": (500, 6, 3),
 }
 

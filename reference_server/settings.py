@@ -39,6 +39,7 @@ CLIENTS: dict[str, Client] = {
         Client("sacrificial_expiry", "acct-expiry", writes=True),
         Client("sacrificial_pages", "acct-pages", writes=True),
         Client("streams", "acct-streams", writes=True),
+        Client("idle", "acct-idle", writes=False),
         Client("fuzz", "acct-fuzz", writes=True),
     )
 }
@@ -52,7 +53,7 @@ class Settings:
     """
 
     secret: str = field(repr=False)
-    token_lifetime_s: float = 4.0
+    token_lifetime_s: float = 6.0
     database: Path | None = None
     log: Path | None = None
     seed: int = 1

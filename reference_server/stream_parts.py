@@ -16,7 +16,7 @@ from openbell.reference_server.values import Json
 QUEUE = 32
 RETENTION = 64
 BEAT_S = 0.5
-ANSWER_S = 1.0
+ANSWER_S = 2.0
 LOGIN_REFUSED, TOO_SLOW, DEAD = 4401, 1013, 1011
 
 

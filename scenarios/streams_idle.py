@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from openbell.api import Api
 from openbell.profile import Heartbeat, Profile
-from openbell.registry import Cost, scenario
-from openbell.scenarios.streams import PONG_S, claims_alone, entered, lasting, needs, quiet, streamer
-from openbell.session import Skip
+from openbell.registry import Claim, Cost, own, scenario, share
+from openbell.scenarios.streams import PONG_S, entered, lasting, needs, quiet, streamer
+from openbell.session import Skip, sacrificial
 from openbell.target import Subject
 
 LONGEST_S = 120.0
@@ -50,6 +50,16 @@ def dead_s(heartbeat: Heartbeat | None) -> float:
     return limit + max(1.0, limit / 2)
 
 
+def idler(target: Profile, subject: Subject) -> str:
+    """Who leaves a stream alone: a principal set aside for it, that nothing happens to, else the stream's own."""
+    return sacrificial(target, "idle") or streamer(target, subject)
+
+
+def _claims(target: Profile, subject: Subject) -> tuple[Claim, ...]:
+    by = idler(target, subject)
+    return (own(f"principal:{by}") if target.credential[by].sacrificial else share(f"principal:{by}"),)
+
+
 def window_s(target: Profile, subject: Subject) -> float:
     """How long nothing is done."""
     heartbeat = target.stream[subject.name].heartbeat
@@ -61,17 +71,18 @@ def _cost(target: Profile, subject: Subject) -> Cost:
     return Cost(reads=3, waits_s=window if window <= LONGEST_S else 0.0)
 
 
-@scenario(per="stream", where=beats, claims=claims_alone, needs=needs, cost=_cost)
+@scenario(per="stream", where=beats, claims=_claims, needs=needs, cost=_cost)
 async def stream_idle(api: Api, target: Profile, subject: Subject) -> None:
     """Pings the server in several sizes and thrice in a row, then leaves the stream alone for some beats; beside it, of
     the same age, one whose client answers no ping."""
     window = window_s(target, subject)
     if window > LONGEST_S:
         raise Skip("budget", f"some heartbeats of stream.{subject.name} take longer than {LONGEST_S:g} s")
-    token = await lasting(api, streamer(target, subject))
-    stream = await entered(api, subject, "idle", token=token)
+    by = idler(target, subject)
+    token = await lasting(api, by)
+    stream = await entered(api, subject, "idle", by=by, token=token)
     if watches(target, subject):
-        await entered(api, subject, "muted", token=token, muted=True)
+        await entered(api, subject, "muted", by=by, token=token, muted=True)
     for payload in PAYLOADS:
         stream.ping(payload)
         await stream.pong(payload, PONG_S)

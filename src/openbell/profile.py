@@ -1,7 +1,8 @@
 """The target profile: what a target is, what it promises, and what the harness may do to it.
 
 Twelve tables (target, credential, operation, outcome, envelope, page, limit, stream, promise, load, fuzz, slo) of
-frozen models. Dialects are named and chosen per operation. A profile is validated whole; every error is told at once with its TOML path.
+frozen models. Dialects are named and chosen per operation. A profile is validated whole; every error is told at once
+with its TOML path.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class Credential(Table):
     """A principal: its role, the values that its requests use, and its stack of credentials."""
 
     role: Literal["full", "read_only", "other_tenant"] = "full"
-    sacrificial: tuple[Literal["limits", "expiry", "pages", "streams", "fuzz"], ...] = ()
+    sacrificial: tuple[Literal["limits", "expiry", "pages", "streams", "idle", "fuzz"], ...] = ()
     values: Mapping[str, str] = Field(default_factory=dict)
     stack: tuple[Step, ...] = ()
 
