@@ -1,11 +1,11 @@
-"""An exchange as a reader sees it: every part bounded and visible, JSON indented, other bytes as a hex dump."""
+"""An event as a reader sees it: every part bounded and visible, JSON indented, other bytes as a hex dump."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from openbell.events import Exchange, Message
+from openbell.events import Exchange, Fact, Frame, Message
 from openbell.locate import NotJSON, parse_json
 from openbell.reports.words import line, visible
 
@@ -40,6 +40,46 @@ class Shown:
     took: float
     request: Part
     reply: Part | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One frame or fact: what it is, on which connection, and what it says."""
+
+    n: int
+    label: str
+    scenario: str
+    name: str
+    said: str
+    content: str
+    note: str
+
+
+OPCODES = {0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+
+
+def seen(event: Frame | Fact) -> Seen:
+    """The frame or fact, bounded. A Close shows its code and reason."""
+    if isinstance(event, Fact):
+        label = event.data.get("label") or ""
+        said = ", ".join(f"{k}: {v}" for k, v in event.data.items() if k not in {"stream", "label", "way"})
+        return Seen(event.n, line(label, 100), line(event.scenario, 100), f"fact {line(event.name, 60)}",
+                    line(said, 160), visible(said, MOST_CONTENT), "")
+    payload = event.payload
+    if event.opcode == 8 and len(payload) >= 2:
+        payload = f"{int.from_bytes(payload[:2])} {payload[2:].decode('utf-8', 'replace')}".encode()
+    text, cut = _content(payload)
+    return Seen(event.n, line(event.label, 100), line(event.scenario, 100),
+                f"{OPCODES.get(event.opcode, f'opcode {event.opcode}')} of the {event.by}",
+                line(payload[:400].decode("utf-8", "replace"), 160), text,
+                f"content cut here: {len(payload):,} bytes in all" if cut else "")
+
+
+def in_a_line(one: Shown | Seen) -> str:
+    """An event for a log: `event 41: text of the server on round:7: {...}`."""
+    if isinstance(one, Seen):
+        return f"event {one.n}: {one.name}{f' on {one.label}' if one.label else ''}: {one.said or 'empty'}"
+    return f"event {one.n}: {one.method} {one.path} ({one.label}): {one.no_reply if one.status is None else one.status}"
 
 
 def shown(exchange: Exchange) -> Shown:

@@ -12,7 +12,8 @@ from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from openbell.registry import AREAS, all_checks
-from openbell.reports.evidence import Shown
+from openbell.reports import stream_drawing
+from openbell.reports.evidence import Seen, Shown
 from openbell.reports.material import Material, proof
 from openbell.reports.walk_drawing import svg
 from openbell.reports.words import (
@@ -41,12 +42,12 @@ class Card:
 
 @dataclass(frozen=True)
 class Told:
-    """A finding with its story's steps, its picture and its exchanges."""
+    """A finding with its story's steps, its picture and the events that prove it."""
 
     finding: Finding
     steps: tuple[str, ...]
     picture: Markup | None
-    exchanges: tuple[Shown, ...]
+    events: tuple[Shown | Seen, ...]
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def _card(material: Material, i: int, result: Result, requirements: Mapping[str,
 
 
 def _told(material: Material, place: tuple[int, int], finding: Finding) -> Told:
-    drawing = material.drawings.get(place)
-    picture = svg(drawing, f"w{place[0]}-{place[1]}") if drawing else None
+    drawing, streams, key = material.drawings.get(place), material.timelines.get(place), f"w{place[0]}-{place[1]}"
+    picture = svg(drawing, key) if drawing else stream_drawing.svg(streams, key) if streams else None
     return Told(finding, tuple(visible(finding.actual).splitlines()), picture, proof(material, place, finding))
 
 

@@ -1,7 +1,7 @@
-"""What every report is made of: the results, the exchanges that prove them, and the walks that are drawn.
+"""What every report is made of: the results, the events that prove them, the walks and the streams that are drawn.
 
 The journal is read twice, since what a walk was is told after its pages; never is all of it held. What is kept is
-bounded: findings a rule, exchanges a finding, walks, pages, rows.
+bounded: findings a rule, events a finding, walks, pages, rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from openbell.events import Event, Exchange, Fact
 from openbell.journal import Header, JournalError, Reading, read
 from openbell.loading import ProfileError, parse
 from openbell.profile import Profile
-from openbell.reports.evidence import Shown, shown
+from openbell.reports.evidence import Seen, Shown, seen, shown
+from openbell.reports.streams import Timeline, lanes, timeline, traced_streams
+from openbell.reports.streams import Traced as TracedStreams
 from openbell.reports.walks import DRAWN, Drawing, Traced, draw, traced
 from openbell.results import FORMAT, VERDICTS, VERSION, Finding, Result, Results
 
@@ -31,12 +33,13 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that a report may show. `drawings` and `evidence` are keyed by (result, finding) and event number."""
+    """Everything that a report may show. Pictures are keyed by (result, finding), evidence by event number."""
 
     results: Results
     header: Header | None = None
-    evidence: Mapping[int, Shown] = field(default_factory=dict)
+    evidence: Mapping[int, Shown | Seen] = field(default_factory=dict)
     drawings: Mapping[Place, Drawing] = field(default_factory=dict)
+    timelines: Mapping[Place, Timeline] = field(default_factory=dict)
     requests: int = 0
     seconds: float | None = None
     critical_path: float | None = None
@@ -95,14 +98,18 @@ def places(results: Results) -> Iterator[tuple[Place, Result, Finding]]:
 
 @dataclass
 class _Pass:
-    """What the first reading finds."""
+    """What the first reading finds; of the `cited` events, the scenarios."""
 
+    cited: frozenset[int]
+    scenarios: dict[int, str] = field(default_factory=dict)
     walks: list[Fact] = field(default_factory=list)
     writes: list[Fact] = field(default_factory=list)
     requests: int = 0
     end: Mapping[str, Any] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
+        if event.n in self.cited:
+            self.scenarios[event.n] = event.scenario
         if isinstance(event, Exchange):
             self.requests += 1
         elif isinstance(event, Fact) and event.name == "walk" and len(self.walks) < MOST_WALKS:
@@ -114,26 +121,47 @@ class _Pass:
 
 
 def _with_journal(results: Results, reading: Reading) -> Material:
-    first = _Pass()
+    first = _Pass(frozenset(n for _, _, finding in places(results) for n in finding.events))
     damage = _fed(reading, first.take)
     target = _profile(reading.header)
     found = {place: traced(result.check, result.subject, finding, first.walks, first.writes, target)
              for place, result, finding in places(results) if target and result.check in DRAWN}
     walks: dict[Place, Traced] = {place: walk for place, walk in found.items() if walk}
-    evidence: dict[int, Shown] = {}
+    told = dict(_streams(results, first))
+    streams = traced_streams(told.values(), target) if target else {}
+    evidence: dict[int, Shown | Seen] = {}
     wanted = set(_wanted(results, walks))
 
     def second(event: Event) -> None:
         if isinstance(event, Exchange):
             for walk in walks.values():
                 walk.take(event)
-            if event.n in wanted:
-                evidence[event.n] = shown(event)
+        if event.scenario in streams:
+            streams[event.scenario].take(event)
+        if event.n in wanted:
+            evidence[event.n] = shown(event) if isinstance(event, Exchange) else seen(event)
     _fed(reading, second)
     drawings = {place: drawing for place, walk in walks.items() if (drawing := draw(walk))}
     seconds, path = (first.end.get(name) for name in ("seconds", "critical_path"))
-    return Material(results, reading.header, evidence, drawings, first.requests, seconds, path,
-                    damage or reading.torn)
+    return Material(results, reading.header, evidence, drawings, _timelines(results, told, streams), first.requests,
+                    seconds, path, damage or reading.torn)
+
+
+def _streams(results: Results, first: _Pass) -> Iterator[tuple[Place, str]]:
+    """The scenario of each finding about a stream, by what it cites."""
+    for place, result, finding in places(results):
+        names = (first.scenarios.get(n, "") for n in finding.events)
+        name = next((n for n in names if n.endswith(f"@{result.subject}")), None)
+        if name and result.subject.startswith("stream:"):
+            yield place, name
+
+
+def _timelines(results: Results, told: Mapping[Place, str], streams: Mapping[str, TracedStreams]) -> dict[
+        Place, Timeline]:
+    found = {name: lanes(one) for name, one in streams.items()}
+    drawn = {place: timeline(found[told[place]], result.subject, finding, streams[told[place]].left)
+             for place, result, finding in places(results) if told.get(place) in found}
+    return {place: one for place, one in drawn.items() if one}
 
 
 def _fed(reading: Reading, take: Any) -> str | None:
@@ -160,8 +188,8 @@ def _wanted(results: Results, walks: Mapping[Place, Traced]) -> Iterator[int]:
             yield from finding.events[:200]
 
 
-def proof(material: Material, place: Place, finding: Finding) -> tuple[Shown, ...]:
-    """The exchanges that prove a finding, in order; of too many, those where a drawn walk goes wrong."""
+def proof(material: Material, place: Place, finding: Finding) -> tuple[Shown | Seen, ...]:
+    """The events that prove a finding, in order; of too many, those where a drawn walk goes wrong."""
     numbers = finding.events
     drawing = material.drawings.get(place)
     if drawing and len(numbers) > PER_FINDING:
