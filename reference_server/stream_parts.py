@@ -1,7 +1,7 @@
 """The replaceable parts of the streams, with defaults that conform.
 
 The policy, as documented: a consumer has a queue of 32 messages behind its socket's buffers; when that is full the
-stream ends with close 1013. The last 64 updates of an account can be replayed. Who does not answer a ping within a
+stream ends with close 1013. The last 32 updates of an account can be replayed. Who does not answer a ping within a
 second is gone (close 1011), unless the ping itself may still lie behind a backlog.
 """
 
@@ -14,7 +14,7 @@ from openbell.reference_server.tokens import Grant
 from openbell.reference_server.values import Json
 
 QUEUE = 32
-RETENTION = 64
+RETENTION = 32
 BEAT_S = 0.5
 ANSWER_S = 2.0
 LOGIN_REFUSED, TOO_SLOW, DEAD = 4401, 1013, 1011

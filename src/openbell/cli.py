@@ -53,7 +53,7 @@ def run_options(command: F) -> F:
 
 @openbell.command()
 @run_options
-@click.option("--token-lifetime", type=click.FloatRange(1, 3600), default=4.0, show_default=True, metavar="S",
+@click.option("--token-lifetime", type=click.FloatRange(1, 3600), default=6.0, show_default=True, metavar="S",
               help="Lifetime of the reference server's tokens.")
 def demo(token_lifetime: float, **options: Any) -> None:
     """Check the reference server and write the report."""
@@ -136,7 +136,7 @@ def load(profile: str | None, target: Path | None, **options: Any) -> None:
 @click.option("--defect", "defects", multiple=True, metavar="NAME", help="Plant a defect. Repeatable.")
 @click.option("--benign", "benign", multiple=True, metavar="NAME",
               help="Behave in a legal but unusual way. Repeatable.")
-@click.option("--token-lifetime", type=click.FloatRange(1, 1e9), default=4.0, show_default=True, metavar="S")
+@click.option("--token-lifetime", type=click.FloatRange(1, 1e9), default=6.0, show_default=True, metavar="S")
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Access log, one JSON line a request.")
 @click.option("--list-defects", is_flag=True, help="List defects and benign variants.")

@@ -189,15 +189,15 @@ async def test_positions_that_cannot_be_served_are_refused():
         at = peer.updates
         probe = await server.peer()
         await probe.login(await server.token())
-        assert error(await probe.subscribe(after=at[4]), "position_too_old")
+        assert error(await probe.subscribe(after=at[36]), "position_too_old")
         assert error(await probe.subscribe(after={**at[-1], "seq": 71}), "position_unknown")
         assert error(await probe.subscribe(after={**at[-1], "epoch": at[-1]["epoch"] + "x"}), "epoch_changed")
         await server.orders(client="streams")
         await probe.barrier()
         assert probe.updates == []
-        assert (await probe.subscribe(after=at[6]))["recovered"] is True
-        await probe.until(lambda: len(probe.updates) == 64)
-        assert probe.seqs == list(range(8, 72))
+        assert (await probe.subscribe(after=at[38]))["recovered"] is True
+        await probe.until(lambda: len(probe.updates) == 32)
+        assert probe.seqs == list(range(40, 72))
 
 
 async def test_a_position_of_another_account_is_of_another_epoch():
