@@ -190,7 +190,7 @@ class Stream:
     async def end(self, seconds: float) -> Ending | None:
         """The end of the stream, if it comes in time."""
         deadline = time.monotonic() + seconds
-        while not self.ending and await self._more(deadline):
+        while self._wire and not self.ending and await self._more(deadline):
             pass
         return self.ending
 
