@@ -9,14 +9,16 @@ import re
 from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
+from openbell.reports.evidence import in_a_line
 from openbell.reports.material import Material
 from openbell.reports.words import counted, line, rules, verdict_word, visible
-from openbell.results import Result
+from openbell.results import Finding, Result
 
 # A failure and an error count; what is skipped says why; a warning passes and says what was seen.
 ELEMENT: Mapping[str, str] = {
     "fail": "failure", "error": "error", "inconclusive": "skipped", "accepted": "skipped", "not-applicable": "skipped",
     "warn": "system-out", "info": "system-out"}
+MOST_EVENTS = 12
 TALLIED = {"failures": "fail", "errors": "error"}
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -46,14 +48,14 @@ def _suite(root: ET.Element, area: str, results: list[Result], material: Materia
     if material.header:
         suite.set("timestamp", clean(line(material.header.started, 40)))
     for result in results:
-        _case(suite, result)
+        _case(suite, result, material)
     skipped = sum(ELEMENT.get(r.verdict) == "skipped" for r in results)
     counts = {"tests": len(results), "skipped": skipped,
               **{name: sum(r.verdict == verdict for r in results) for name, verdict in TALLIED.items()}}
     suite.attrib.update({name: str(count) for name, count in counts.items()})
 
 
-def _case(suite: ET.Element, result: Result) -> None:
+def _case(suite: ET.Element, result: Result, material: Material) -> None:
     case = ET.SubElement(suite, "testcase", classname=clean(f"openbell.{result.area}"),
                          name=clean(f"{result.check} {line(result.subject, 120)}"), time="0")
     name = ELEMENT.get(result.verdict)
@@ -64,7 +66,7 @@ def _case(suite: ET.Element, result: Result) -> None:
         element.set("message", clean(_message(result)))
     if name in {"failure", "error"}:
         element.set("type", clean(", ".join(rules(result)) or result.verdict)[:500])
-    element.text = clean(_told(result))
+    element.text = clean(_told(result, material))
 
 
 def _message(result: Result) -> str:
@@ -74,14 +76,21 @@ def _message(result: Result) -> str:
     return line(f"{result.title}: {said}" if result.verdict == "fail" else said, 500)
 
 
-def _told(result: Result) -> str:
+def _told(result: Result, material: Material) -> str:
     """Everything that a reader of a CI log needs."""
     findings = [f"[{f.rule}]\nexpected: {visible(f.expected)}\nactual:   {visible(f.actual)}\n"
-                f"events:   {', '.join(map(str, f.events[:12]))}" for f in result.findings]
+                f"{_events(f, material)}" for f in result.findings]
     parts = [f"{result.check} ({result.level}) {result.title}", f"verdict: {result.verdict}: {line(result.summary)}",
              *findings, f"remedy: {result.remedy}", f"sources: {'; '.join(result.sources)}",
              f"reproduce: {line(result.reproduce)}"]
     return "\n".join(parts)
+
+
+def _events(finding: Finding, material: Material) -> str:
+    """What proves a finding, an event a line; of events that the journal no longer has, the numbers."""
+    numbers = finding.events[:MOST_EVENTS]
+    seen = [in_a_line(material.evidence[n]) for n in numbers if n in material.evidence]
+    return "\n".join([f"events:   {', '.join(map(str, numbers))}", *(f"  {one}" for one in seen)])
 
 
 def _stale(root: ET.Element, stale: tuple[str, ...]) -> None:

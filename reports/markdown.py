@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from openbell.reports.evidence import in_a_line
 from openbell.reports.material import Material
 from openbell.reports.words import (
     SIGNS,
@@ -22,6 +23,7 @@ from openbell.reports.words import (
 from openbell.results import Result
 
 MOST_ROWS = 200
+MOST_EVENTS = 4
 SIGN = {True: "✅", False: "❌", None: "❔"}
 
 
@@ -47,7 +49,7 @@ def _lines(material: Material) -> Iterator[str]:
         yield "| | check | subject | verdict | what was seen |\n|---|---|---|---|---|"
         yield from map(_row, rows[:MOST_ROWS])
         yield f"\n{len(rows) - MOST_ROWS} more are in `results.json`.\n" if len(rows) > MOST_ROWS else ""
-    yield from _findings(results.results)
+    yield from _findings(material)
     yield from _stale(results.stale)
     if found := blocking(results):
         yield ("<details><summary>To accept what is known: <code>accepted.toml</code></summary>\n\n```toml\n"
@@ -67,14 +69,16 @@ def _row(result: Result) -> str:
     return f"| {SIGNS[result.verdict]} | {code(result.check)} | {code(result.subject)} | {code(verdict)} | {seen} |"
 
 
-def _findings(results: tuple[Result, ...]) -> Iterator[str]:
-    """The first finding of each failure, with its remedy."""
-    for result in [r for r in results if r.verdict == "fail" and r.findings][:MOST_ROWS]:
+def _findings(material: Material) -> Iterator[str]:
+    """The first finding of each failure, with what proves it and its remedy."""
+    for result in [r for r in material.results.results if r.verdict == "fail" and r.findings][:MOST_ROWS]:
         first = result.findings[0]
         yield f"### {code(result.check)} on {code(result.subject)}\n"
         yield f"{code(result.title)}\n"
         yield f"- expected: {code(first.expected, 400)}\n- actual:"
         yield from (f"  - {code(step, 400)}" for step in first.actual.splitlines()[:8])
+        seen = [material.evidence[n] for n in first.events[:MOST_EVENTS] if n in material.evidence]
+        yield from (f"- {code(in_a_line(one), 240)}" for one in seen)
         yield f"- remedy: {code(result.remedy, 400)}\n- again: {code(result.reproduce, 400)}\n"
 
 

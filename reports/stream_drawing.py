@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from openbell.reports.streams import OPEN, Kind, Lane, Mark, Span, Timeline
+from openbell.reports.streams import Kind, Lane, Mark, Span, Timeline
 from openbell.reports.words import line
 
-WIDTH, LEFT, PLOT, TOP = 960, 148, 596, 34
+WIDTH, LEFT, PLOT, TOP = 960, 160, 584, 34
 RIGHT = LEFT + PLOT + 14
 TALL, BASE, LETTER = 54.0, 31.0, 6.4
 MARKS, MOST_SPANS, BIN = 160, 12, 4
@@ -26,14 +26,15 @@ LEGEND_LINE = 19.0
 LETTERS_LEFT, LETTERS_RIGHT, TOLD_LINES = 24, 31, 2
 SIGNS: dict[Kind, str] = {
     "update": "M{x:.1f} {y:.1f}v{d}11", "message": "M{x:.1f} {y:.1f}v{d}6", "request": "M{x:.1f} {y:.1f}v{d}9",
-    "warning": "M{x:.1f} {y:.1f}m0 {d}2l4 {d}5l-4 {d}5l-4 {d}5z", "handshake": "M{x:.1f} {y:.1f}m0 -9v18",
+    "warning": "M{x:.1f} {y:.1f}m0 {d}3l4 {d}5l-4 {d}5l-4 {u}5z", "handshake": "M{x:.1f} {y:.1f}m0 -9v18",
     "script": "M{x:.1f} {y:.1f}v{d}10l6 {u}3l-6 {u}3", "fact": "M{x:.1f} {y:.1f}m-3 0l3 -3l3 3l-3 3z",
-    "fault": "M{x:.1f} {y:.1f}m2 -11l-5 11h5l-4 11", "close": "M{x:.1f} {y:.1f}m-3 {d}3l6 {d}6m0 {u}6l-6 {d}6"}
+    "fault": "M{x:.1f} {y:.1f}m2 -11l-5 11h5l-4 11", "close": "M{x:.1f} {y:.1f}m-3 {d}3h6v{d}6h-6z",
+    "end": "M{x:.1f} {y:.1f}m-4 -5l8 10m0 -10l-8 10"}
 ROUND: tuple[Kind, ...] = ("ping", "pong", "beat")
 LEGEND: tuple[tuple[Kind, str], ...] = (
     ("handshake", "handshake"), ("script", "script"), ("update", "update"), ("message", "other message"),
     ("warning", "error, gap, snapshot"), ("ping", "ping"), ("pong", "pong"), ("beat", "heartbeat"), ("close", "close"),
-    ("fault", "fault"), ("fact", "fact"), ("request", "HTTP request"))
+    ("fault", "fault"), ("fact", "fact"), ("request", "HTTP request"), ("end", "end"))
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,14 @@ def _lane(t: Timeline, lane: Lane, scale: _Scale, top: float, *, focused: bool) 
     yield from (_mark(m, scale, y, cited=True) for m in cited)
     yield from _names(lane, cited, singles, scale, y)
     if lane.conn is not None:
-        yield from _end(t, lane, scale, y, focused=focused)
+        yield from _end(t, lane, y, focused=focused)
     yield Markup("</g>")
 
 
 def _label(lane: Lane, y: float, *, wrong: bool) -> Markup:
     """The lane's name, and under it what went over it."""
     counts = Counter(m.kind for m in lane.marks)
-    said = f"after {lane.since}" if lane.since else f"{counts['request']:,} requests" if lane.conn is None else ""
+    said = f"after {lane.since}" if lane.since else f"{counts['request']:,} requests" if counts["request"] else ""
     updates = f"{counts['update']:,} update{'s' * (counts['update'] != 1)}" if lane.conn is not None else ""
     return Markup('<text class="w-label t-name{c}" x="{x}" y="{a:.1f}">{name}</text>'
                   '<text class="w-label" x="{x}" y="{b:.1f}">{said}</text>').format(
@@ -157,11 +158,11 @@ def _split(marks: Sequence[Mark], few: int) -> tuple[list[Mark], list[tuple[Kind
 
 
 def _bars(kind: Kind, by: str, marks: Sequence[Mark], scale: _Scale, y: float) -> Markup:
-    """How many there are in each bit of time, as bars above or below the line."""
+    """How many there are in each bit of time, as bars above or below the line; their heights go by the root."""
     bins = Counter(int((scale.x(m.at) - LEFT) / BIN) for m in marks)
     most, high = max(bins.values()), 17 if kind in {"update", "request"} else 8
     up = -1 if by != "client" else 1
-    path = "".join(f"M{LEFT + BIN * i + BIN / 2:.0f} {y:.1f}v{up * max(1.5, high * n / most):.1f}"
+    path = "".join(f"M{LEFT + BIN * i + BIN / 2:.0f} {y:.1f}v{up * max(1.5, high * math.sqrt(n / most)):.1f}"
                    for i, n in sorted(bins.items()))
     each = BIN / PLOT * scale.seconds
     return Markup('<path class="t-bars t-{k}" d="{d}"><title>{t}</title></path>').format(
@@ -207,11 +208,8 @@ def _names(lane: Lane, cited: Sequence[Mark], singles: Sequence[Mark], scale: _S
                 c=cls, x=middle, y=y - 19, n=name)
 
 
-def _end(t: Timeline, lane: Lane, scale: _Scale, y: float, *, focused: bool) -> Iterator[Markup]:
-    """How it ended, where and in words, and what is wrong with it."""
-    if lane.ended != OPEN:
-        yield Markup('<path class="t-end" d="M{x:.1f} {y:.1f}m-4 -5l8 10m0 -10l-8 10"><title>{t}</title></path>'
-                     ).format(x=scale.x(lane.end), y=y, t=f"{lane.ended}; {lane.end - scale.start:.3f} s")
+def _end(t: Timeline, lane: Lane, y: float, *, focused: bool) -> Iterator[Markup]:
+    """How it ended, in words, and what is wrong with it."""
     told = textwrap.wrap(line(t.told, 200), LETTERS_RIGHT - 2, max_lines=TOLD_LINES, placeholder=" …")
     told = told if focused else []
     first = y - 6 if told else y + 4
@@ -230,7 +228,7 @@ def _legend(t: Timeline, y: float) -> Iterator[Markup]:
     for kind, name, x, row in _placed(t):
         at = y + LEGEND_LINE * row
         yield Markup('<g class="t-{k}">{s}</g><text x="{x:.0f}" y="{y:.0f}">{n}</text>').format(
-            k=kind, s=_sign(kind, "client" if kind == "script" else "server", x + 4, at), x=x + 13, y=at, n=name)
+            k=kind, s=_sign(kind, "client" if kind == "script" else "server", x + 4, at - 4), x=x + 13, y=at, n=name)
     yield Markup('<text x="4" y="{y:.0f}">server above the line,</text><text x="4" y="{z:.0f}">client below it</text>'
                  ).format(y=y, z=y + LEGEND_LINE)
 
