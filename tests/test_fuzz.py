@@ -238,3 +238,18 @@ def test_a_profile_is_told_what_its_fuzzing_lacks():
     with pytest.raises(ProfileError) as caught:
         profile("http://127.0.0.1:1", principal="nobody", exclude=["nothing"])
     assert {"fuzz.principal", "fuzz.exclude.0"} == {p.path for p in caught.value.problems}
+
+
+async def test_a_document_with_little_to_ask_ends_before_its_budget_and_says_so(tmp_path):
+    one = {**DOCUMENT, "paths": {"/items": {"get": {"responses": OK}}}}
+    _, events, _ = await fuzzed(one, tmp_path, budget=10_000)
+    end = facts(events, "fuzz_end")[0]
+    assert 0 < end["requests"] == len(sent(events)) < 10_000
+    assert end["stop"] == "nothing more to send"
+
+
+def test_what_the_child_tells_hypothesis_of_utf8_is_true():
+    from openbell.fuzz_child import UTF8
+    written = [i for i in range(0x110000) if not 0xD800 <= i <= 0xDFFF]
+    assert [i for low, high in UTF8 for i in range(low, high + 1)] == written
+    assert all(chr(i).encode().decode() == chr(i) for i in written)

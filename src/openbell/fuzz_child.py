@@ -16,6 +16,7 @@ replacing the few properties that read the clock. Verified with 4.32.5.
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
@@ -27,11 +28,13 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import schemathesis
+from hypothesis.internal import charmap
 from requests.adapters import HTTPAdapter
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import Failure
@@ -55,6 +58,7 @@ SHARES = {"examples": 0.2, "coverage": 0.5, "fuzzing": 0.7}
 CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
           "response_schema_conformance", "negative_data_rejection", "missing_required_header", "unsupported_method",
           "ignored_auth")
+UTF8 = [[0, 0xD7FF], [0xE000, 0x10FFFF]]
 NO_REPLY = {"timeout": requests.ReadTimeout, "unsendable": requests.exceptions.InvalidURL}
 
 
@@ -342,6 +346,14 @@ def _counted(state: State) -> list[dict[str, Any]]:
             for check, operation in keys]
 
 
+def know_utf8() -> None:
+    """Puts Hypothesis' table of what UTF-8 can write where it keeps it: to work it out takes it more than a second."""
+    path = Path(charmap.charmap_file("codec-v2-utf-8"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.GzipFile(path, "wb") as file:
+        file.write(json.dumps([UTF8, []]).encode())
+
+
 def main() -> None:
     """The process."""
     with suppress(ValueError, OSError):
@@ -350,6 +362,7 @@ def main() -> None:
     state = State(start["budget"], start["seed"])
     wire = Wire(state)
     replace_parts(state, wire)
+    know_utf8()
     try:
         fuzz(start, state, wire)
     except Unusable as error:
