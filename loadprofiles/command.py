@@ -18,7 +18,7 @@ import click
 from openbell import __version__, cleaning
 from openbell.journal import Header, Journal
 from openbell.loading import Mistakes, dumped, load, secrets
-from openbell.loadprofiles import screen
+from openbell.loadprofiles import conforming, screen
 from openbell.loadprofiles.asked import Asked, Ready, bell_at, on_loopback, ready
 from openbell.loadprofiles.driving import Drive, Heard, WorkerFailed
 from openbell.loadprofiles.measured import Measured, to_json, write
@@ -26,9 +26,9 @@ from openbell.loadprofiles.shape import all_shapes
 from openbell.loadprofiles.slo import EXIT, Ground, ruling
 from openbell.profile import Profile
 from openbell.redact import Redactor
-from openbell.registry import Check, all_checks
 from openbell.results import HARNESS_FAILED, INTERRUPTED, NOT_CONFORMING, NOT_DECIDED, OK, WRONG_USAGE, Results
-from openbell.run import judged, new_run, write_results
+from openbell.run import Options, judged, new_run, write_results
+from openbell.scheduler import Progress, execute
 from openbell.session import Session, Skip
 
 FEWEST_TO_ABORT = 100
@@ -67,7 +67,9 @@ def load_run(profile: str | None, path: Path | None, values: Mapping[str, Any]) 
         return WRONG_USAGE
     if not _agreed(target, found, values["yes"]):
         return WRONG_USAGE
-    return asyncio.run(_run(target, str(path), known, found, asked, values["out"]))
+    checks = conforming.options(asked.seed, scenarios=values["scenarios"])
+    task = Task(target, str(path), known, found, asked, checks, values["scenarios"] and values["quiet"])
+    return asyncio.run(_run(task, values["out"]))
 
 
 def _agreed(target: Profile, found: Ready, yes: bool) -> bool:
@@ -81,40 +83,62 @@ def _agreed(target: Profile, found: Ready, yes: bool) -> bool:
     return False
 
 
-async def _run(target: Profile, source: str, known: Mapping[str, str], found: Ready, asked: Asked, out: Path) -> int:
+@dataclass(frozen=True)
+class Task:
+    """One load run to be made: the target and its secrets, what is offered, which checks go on beside it."""
+
+    target: Profile
+    source: str
+    known: Mapping[str, str]
+    found: Ready
+    asked: Asked
+    checks: Options
+    quiet: bool
+
+
+async def _run(task: Task, out: Path) -> int:
     name, folder = new_run(out)
+    quiet = None
+    if task.quiet:
+        screen.say("the same checks in quiet first")
+        (folder / "quiet").mkdir()
+        quiet = await conforming.in_quiet(task.target, task.source, task.known, task.checks, folder / "quiet")
     redactor = Redactor()
-    header = Header(suite=__version__, run=name, started=datetime.now(UTC).isoformat(timespec="seconds"),
-                    seed=asked.seed, target=source, profile=dumped(target),
-                    selection={"checks": [c.id for c in traffic_checks()]}, source="load")
-    journal = Journal(folder / "events.jsonl", header, redactor.gate)
-    session = Session(target, known, journal, redactor, target.target.max_rate, asked.seed)
+    journal = Journal(folder / "events.jsonl", _header(task, name), redactor.gate)
+    rate = conforming.parts(task.target, task.checks)[0].rate
+    session = Session(task.target, task.known, journal, redactor, rate, task.asked.seed)
     try:
-        heard = await _offered(session, found, asked)
+        heard = await _offered(session, task)
     except (WorkerFailed, Skip) as error:
         click.echo(f"the load could not be offered: {error}", err=True)
         return HARNESS_FAILED if isinstance(error, WorkerFailed) else NOT_DECIDED
     finally:
         await session.close_lines()
         journal.close()
-    done = _closed(folder, found, heard)
-    left = await cleaning.clean(folder, target, known)
+    done = _closed(folder, task.found, heard, quiet.results if quiet else None)
+    left = await cleaning.clean(folder, task.target, task.known)
     screen.show_finished(done.folder, done.data, done.results, left)
     return exit_code(done)
 
 
-def traffic_checks() -> tuple[Check, ...]:
-    """The checks that judge any traffic."""
-    return tuple(c for c in all_checks() if c.traffic)
+def _header(task: Task, name: str) -> Header:
+    return Header(suite=__version__, run=name, started=datetime.now(UTC).isoformat(timespec="seconds"),
+                  seed=task.asked.seed, target=task.source, profile=dumped(task.target),
+                  selection={"checks": list(task.checks.only)}, source="load")
 
 
-async def _offered(session: Session, found: Ready, asked: Asked) -> Heard:
-    begin = None
-    if asked.start_at:
-        begin = time.monotonic() + bell_at(asked.start_at) - time.time() - found.offer.plan.bell
-    drive = Drive(session, replace(found.offer, begin_at=begin), lambda heard: None)
-    with screen.live(found.offer) as shown:
-        drive.on_tick = _watch(found, shown)
+async def _offered(session: Session, task: Task) -> Heard:
+    """The controls, then the load, with the scenarios beside it. Raises WorkerFailed and Skip."""
+    plan, begin = task.found.offer.plan, None
+    controls, others = conforming.parts(task.target, task.checks)
+    await execute(controls, session, Progress())
+    if task.asked.start_at:
+        begin = time.monotonic() + bell_at(task.asked.start_at) - time.time() - plan.bell
+    drive = Drive(session, replace(task.found.offer, begin_at=begin), lambda heard: None)
+    if others.run:
+        drive.beside = lambda at: conforming.beside(others, session, at + plan.bell, at + plan.duration)
+    with screen.live(task.found.offer) as shown:
+        drive.on_tick = _watch(task.found, shown)
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, drive.stop, "interrupted")
         try:
             return await drive.run()
@@ -134,13 +158,15 @@ def _watch(found: Ready, shown: Callable[[Heard], None]) -> Callable[[Heard], st
     return tick
 
 
-def _closed(folder: Path, found: Ready, heard: Heard) -> Finished:
-    """Judges and writes."""
+def _closed(folder: Path, found: Ready, heard: Heard, quiet: Results | None) -> Finished:
+    """Judges and writes. What was measured is written before the traffic is judged."""
     run = Measured(found.offer, heard, found.rules)
     data = to_json(run)
     write(folder / "load.json", data)
     results = judged(folder / "events.jsonl")
     write_results(folder, results)
+    data["conformance"] = {"quiet": quiet is not None, "only_under_load": conforming.only_under_load(quiet, results)}
+    write(folder / "load.json", data)
     return Finished(folder, data, results, heard.reason == "interrupted")
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -98,6 +98,7 @@ class Drive:
         self.heard = Heard()
         self.workers: list[Worker] = []
         self.stopping = asyncio.Event()
+        self.beside: Callable[[float], Coroutine[Any, Any, None]] | None = None
         self._connections: dict[tuple[int, int], int] = {}
         self._intents: dict[str, int] = {}
         self._told: dict[str, list[list[str]]] = {}
@@ -173,6 +174,7 @@ class Drive:
                                                    "end": begin + offer.plan.duration})
         for worker in self.workers:
             worker.tell({"go": begin})
+        beside = asyncio.create_task(self.beside(begin) if self.beside else asyncio.sleep(0))
         renewing = asyncio.create_task(self._renew())
         ended = asyncio.create_task(self._all_ended())
         stopped = asyncio.create_task(self.stopping.wait())
@@ -184,10 +186,12 @@ class Drive:
                 for worker in self.workers:
                     worker.tell({"stop": True})
                 await asyncio.wait({ended}, timeout=GRACE_S)
+            elif not self.heard.lost:
+                await beside
         finally:
-            for task in (renewing, ended, stopped):
+            for task in (renewing, ended, stopped, beside):
                 task.cancel()
-            await asyncio.gather(renewing, ended, stopped, return_exceptions=True)
+            await asyncio.gather(renewing, ended, stopped, beside, return_exceptions=True)
         for worker in self.workers:
             if not worker.ended.is_set():
                 self.heard.lost.setdefault(worker.number, "it did not end in time")

@@ -16,6 +16,7 @@ from openbell.loadprofiles.tally import Tally
 
 LATE_S = 0.005
 LATE_PART = 0.1
+LATE_SHARE_S = 0.1
 USED_UP = 0.9
 LEFT = 0.05
 
@@ -50,12 +51,15 @@ class Health:
         return self.tally.pick("lag", phase).percentile(0.99)
 
     def unfit(self, phase: str, limit: float | None) -> str | None:
-        """Why the phase's measurements cannot be trusted for a rule with that limit (seconds), if so."""
+        """Why the phase's measurements cannot be trusted for a rule with that limit (seconds), if so.
+
+        A share of errors has no such limit: what matters to it is the rate, second by second.
+        """
         if missed := self.missing.get(phase, 0):
             return f"the generator never came to start {missed} of its arrivals"
         if not self.tally.pick("lag", phase).n:
             return None
-        allowed = max(LATE_S, LATE_PART * (limit or 0.0))
+        allowed = LATE_SHARE_S if limit is None else max(LATE_S, LATE_PART * limit)
         if (late := self.late_s(phase)) > allowed:
             return f"the generator was late: p99 {late * 1e3:.1f} ms, at most {allowed * 1e3:g} ms is allowed"
         return self._starved(phase)

@@ -58,6 +58,11 @@ def show_plan(target: Profile, ready: Ready) -> None:
     out.print(Text(plan.hash, "bright_black"))
 
 
+def say(text: str) -> None:
+    """One line of progress."""
+    console(stderr=True).print(Text(text))
+
+
 @contextmanager
 def live(offer: Offer) -> Iterator[Callable[[Heard], None]]:
     """Shows where a run stands; a plain line every few seconds where stderr is no terminal."""
@@ -118,10 +123,14 @@ def show_finished(folder: Path, data: Mapping[str, Any], results: Results, left:
 
 def _traffic(out: Any, data: Mapping[str, Any], results: Results) -> None:
     failed = [r for r in results.results if r.verdict == "fail"]
-    out.print(Text(f"  {data['sampled']} exchanges sampled and judged by {len(results.results)} traffic checks: "
-                   f"{len(failed)} fail", "red" if failed else ""))
+    only = {(f["check"], f["subject"]) for f in data["conformance"]["only_under_load"]}
+    open_ = results.counts["inconclusive"]
+    out.print(Text(f"  conformance under load, {data['sampled']} exchanges sampled: {len(failed)} of "
+                   f"{len(results.results)} results fail" + (f", {open_} could not be decided" if open_ else ""),
+                   "red" if failed else ""))
     for result in failed:
-        out.print(Text(f"    ✗ {result.check} {line(result.summary, 160)}", "red"))
+        when = "  (only under load)" if (result.check, result.subject) in only else ""
+        out.print(Text(f"    ✗ {result.check} {line(result.subject, 60)}  {line(result.summary, 120)}{when}", "red"))
 
 
 def measured(rule: Mapping[str, Any]) -> str:

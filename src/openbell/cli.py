@@ -112,6 +112,10 @@ def judge(files: tuple[Path, ...], target: Path | None, only: tuple[str, ...], o
 @click.option("--slo", multiple=True, metavar="RULE",
               help="A rule in the place of the profile's: 'open: p99(submit_order) < 250ms'. Repeatable.")
 @click.option("--abort", multiple=True, metavar="RULE", help="End the run once this rule is broken. Repeatable.")
+@click.option("--scenarios/--no-scenarios", default=True, show_default=True,
+              help="Run the scenarios of pagination, limits and streams during the burst.")
+@click.option("--quiet/--no-quiet", default=True, show_default=True,
+              help="Run the same checks in quiet first, to tell what broke only under load.")
 @click.option("--locustfile", type=click.Path(path_type=Path), metavar="FILE",
               help="Arrivals are executed by the Locust users of this file.")
 @click.option("--base-url", metavar="URL", help="Use this address instead of the profile's base_url.")
