@@ -95,8 +95,8 @@ async def main() -> None:
                 rounds.append((alone, await ours(url, secret, seed)))
             print(f"seed {seed}: bare {rounds[-1][0]:.2f} s, ours {rounds[-1][1]:.2f} s", flush=True)
     ratios = sorted(mine / alone for alone, mine in rounds[1:])
-    print(f"{BUDGET} requests: {statistics.median(ratios):.2f} × bare Schemathesis (median of {len(ratios)} rounds after "
-          f"the first, from {ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(f"{BUDGET} requests: {statistics.median(ratios):.2f} × bare Schemathesis (median of {len(ratios)} rounds "
+          f"after the first, from {ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 told(main())
