@@ -21,7 +21,7 @@ from openbell.reports.words import line
 WIDTH, LEFT, PLOT, TOP = 960, 160, 584, 34
 RIGHT = LEFT + PLOT + 14
 TALL, BASE, LETTER = 54.0, 31.0, 6.4
-MARKS, MOST_SPANS, BIN = 160, 12, 4
+MARKS, MOST_ALIKE, MOST_CITED, MOST_SPANS, BIN, TITLE = 360, 100, 8, 12, 4, 60
 LEGEND_LINE = 19.0
 LETTERS_LEFT, LETTERS_RIGHT, TOLD_LINES = 24, 31, 2
 SIGNS: dict[Kind, str] = {
@@ -78,7 +78,7 @@ def description(t: Timeline) -> str:
     holes = [s.told for one in t.lanes for s in one.spans if s.kind == "hole"]
     missing = f" Missing: {', '.join(holes[:MOST_SPANS])}." if holes else ""
     return (f"{counts}. Broken on {line(lane.label, 60)}: {line(t.rule, 60)}: {line(t.told, 160)}."
-            f"{missing} It ended: {lane.ended}. {rest(t)}").strip()
+            f"{missing} It ended: {line(lane.ended, 80)}. {rest(t)}").strip()
 
 
 def rest(t: Timeline) -> str:
@@ -129,7 +129,7 @@ def _lane(t: Timeline, lane: Lane, scale: _Scale, top: float, *, focused: bool) 
         yield _bars(kind, by, marks, scale, y)
     yield from (_mark(m, scale, y, cited=False) for m in singles if m.n not in t.cited)
     yield from (_stretch(s, scale, y) for s in lane.spans[:MOST_SPANS] if s.kind != "paused")
-    cited = [m for m in lane.marks if m.n in t.cited][:MOST_SPANS]
+    cited = [m for m in lane.marks if m.n in t.cited][:MOST_CITED]
     yield from (_mark(m, scale, y, cited=True) for m in cited)
     yield from _names(lane, cited, singles, scale, y)
     if lane.conn is not None:
@@ -149,12 +149,18 @@ def _label(lane: Lane, y: float, *, wrong: bool) -> Markup:
 
 
 def _split(marks: Sequence[Mark], few: int) -> tuple[list[Mark], list[tuple[Kind, str, list[Mark]]]]:
-    """The marks that are drawn one by one, and those of which there are too many, by kind and side."""
+    """The marks that are drawn one by one, the rarest kinds first, and those of which there are too many."""
     groups: dict[tuple[Kind, str], list[Mark]] = {}
     for mark in marks:
         groups.setdefault((mark.kind, mark.by), []).append(mark)
-    dense = [(kind, by, found) for (kind, by), found in groups.items() if len(found) > few]
-    return [m for found in groups.values() if len(found) <= few for m in found], dense
+    singles: list[Mark] = []
+    dense = []
+    for (kind, by), found in sorted(groups.items(), key=lambda group: len(group[1])):
+        if len(found) <= MOST_ALIKE and len(singles) + len(found) <= few:
+            singles += found
+        else:
+            dense.append((kind, by, found))
+    return singles, dense
 
 
 def _bars(kind: Kind, by: str, marks: Sequence[Mark], scale: _Scale, y: float) -> Markup:
@@ -170,7 +176,7 @@ def _bars(kind: Kind, by: str, marks: Sequence[Mark], scale: _Scale, y: float) -
 
 
 def _mark(mark: Mark, scale: _Scale, y: float, *, cited: bool) -> Markup:
-    told = f"{line(mark.told, 120)}; {mark.at - scale.start:.3f} s, event {mark.n}"
+    told = f"{line(mark.told, TITLE)}; {mark.at - scale.start:.3f} s, event {mark.n}"
     return Markup('<g class="t-{k}{c}"><title>{t}</title>{s}</g>').format(
         k=mark.kind, c=" t-cited" if cited else "", t=told, s=_sign(mark.kind, mark.by, scale.x(mark.at), y))
 

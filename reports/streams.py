@@ -30,7 +30,7 @@ OTHER = {"error": "warning", "gap": "warning", "snapshot": "warning", "update": 
 CONTROL = {PING: "ping", PONG: "pong", CLOSE: "close"}
 
 Kind = Literal["handshake", "script", "update", "ping", "pong", "beat", "message", "warning", "close", "fact", "fault",
-               "request"]
+               "request", "end"]
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,15 @@ def _frame(frame: Frame, told: Told | None, update: Update | None) -> Mark:
 
 
 def _noted(fact: Fact) -> Mark | None:
-    """A fact of a connection as a mark; None for one that is shown as a stretch or as the end."""
+    """A fact of a connection as a mark; None for what is no event of the stream."""
     if fact.name == "stream_script":
         at = f" at {line(fact.data['position'], 24)}" if "position" in fact.data else ""
-        said = f"{line(fact.data['script'], 24)}{at}: {line(fact.data.get('answer'), 24)}"
+        said = f"{line(fact.data.get('script'), 24)}{at}: {line(fact.data.get('answer'), 24)}"
         return Mark(fact.n, fact.at, "script", "client", said, said) if fact.data.get("answer") else None
     if fact.name == "stream_token" and isinstance(fact.data.get("end"), float):
         return Mark(fact.n, fact.data["end"], "fact", "", "token ends", "the token's end and the grace behind it")
+    if fact.name == "stream_end":
+        return Mark(fact.n, fact.at, "end", "", "end", line(f"{fact.data.get('side')}: {fact.data.get('how')}", 80))
     return None if fact.name == "fault_witness" else _fact(fact, "fault" if fact.name == "fault_fired" else "fact")
 
 
