@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from openbell.reference_server import bodies
-from openbell.reference_server.access_log import logged
+from openbell.reference_server.access_log import logged, opened
 from openbell.reference_server.behaviour import AsgiApp, Behaviour
 from openbell.reference_server.calls import Call, World
 from openbell.reference_server.database import Store, open_store
@@ -165,7 +165,8 @@ def create_app(behaviour: Behaviour, settings: Settings) -> Application:
     key = os.urandom(32)
     orders = Orders(store, behaviour.streams, epochs(key))
     store.committed.append(orders.published)
-    world = World(behaviour, settings, store, {}, {}, key, Market(behaviour.streams), orders)
+    log = opened(settings.log)
+    world = World(behaviour, settings, store, {}, {}, key, Market(behaviour.streams), orders, log)
     app: AsgiApp = route(world)
     app = reduce(lambda inner, wrap: wrap(inner), behaviour.wrappers, traced(world, app))
-    return Application(logged(app, settings.log) if settings.log else app, world)
+    return Application(logged(app, log), world)

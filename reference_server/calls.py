@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from openbell.reference_server.access_log import Log, no_log
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.cursors import Moment
 from openbell.reference_server.database import Store
@@ -35,6 +36,7 @@ class World:
     key: bytes
     market: Market
     orders: Orders
+    log: Log = no_log
     keys: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
     def epoch(self, account: str) -> str:

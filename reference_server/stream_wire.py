@@ -150,6 +150,7 @@ class Connection(asyncio.Protocol):
         self.correlation = self.world.behaviour.trace(header(self.scope, b"x-correlation-id"))
         try:
             self.session = self.admitted(request)
+            self.world.log(self.scope, 101)
         except Refused as refused:
             self.refuse(refused.problem)
         except Exception:  # a part that raises is a 500 without internals, and the log has the rest
@@ -183,6 +184,7 @@ class Connection(asyncio.Protocol):
         behaviour = self.world.behaviour
         reply = behaviour.write_error(challenged(self.world, problem), self.correlation)
         fields = (*reply.fields, *behaviour.trace_fields(self.correlation, reply.status))
+        self.world.log(self.scope, reply.status)
         self.protocol.send_response(refusal(reply, fields))
 
     # --- heartbeats

@@ -68,7 +68,7 @@ async def _life(api: Api, way: Api, subject: Subject, label: str, since: Positio
     has come, unless the way cut it before."""
     stream = await way.stream(subject.name, by=streamer(api.target, subject), label=label)
     answer = await stream.enter(since) if stream.open else "ended"
-    dry = False
+    dry = answer == "silent"
     if answer == "ok":
         made = await publish(api, subject, "live:after")
         dry = wait and not await heard(stream, made, stream.table.within_s) and stream.ending is None

@@ -16,7 +16,7 @@ def test_every_check_is_proved_able_to_fail(tmp_path):
     assert done.returncode == 0, "\n".join(line for line in done.stdout.splitlines() if not line.startswith("ok"))
     proved = re.search(r"(\d+) of (\d+) checks proved able to fail", done.stdout)
     assert proved
-    assert proved[1] == proved[2] == "24"
+    assert proved[1] == proved[2] == "43"
     assert "Traceback" not in done.stdout + done.stderr
 
 
