@@ -127,8 +127,8 @@ def _lane(t: Timeline, lane: Lane, scale: _Scale, top: float, *, focused: bool) 
     singles, dense = _split(lane.marks, MARKS // len(t.lanes))
     for kind, by, marks in dense:
         yield _bars(kind, by, marks, scale, y)
-    yield from (_mark(m, scale, y, cited=False) for m in singles if m.n not in t.cited)
     yield from (_stretch(s, scale, y) for s in lane.spans[:MOST_SPANS] if s.kind != "paused")
+    yield from (_mark(m, scale, y, cited=False) for m in singles if m.n not in t.cited)
     cited = [m for m in lane.marks if m.n in t.cited][:MOST_CITED]
     yield from (_mark(m, scale, y, cited=True) for m in cited)
     yield from _names(lane, cited, singles, scale, y)
@@ -191,9 +191,9 @@ def _sign(kind: Kind, by: str, x: float, y: float) -> Markup:
 def _stretch(span: Span, scale: _Scale, y: float) -> Markup:
     """A client that does not read; something that is missing."""
     x, end = scale.x(span.start), scale.x(span.end)
-    wide = max(6.0, end - x)
+    wide, over = max(8.0, end - x), 9 if span.kind == "paused" else 17
     return Markup('<rect class="t-{k}" x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h}" rx="2"><title>{t}</title>'
-                  '</rect>').format(k=span.kind, x=min(x, end - wide), y=y - 9, w=wide, h=18,
+                  '</rect>').format(k=span.kind, x=min(x, end - wide), y=y - over, w=wide, h=over + 9,
                                     t=span.told if span.kind != "hole" else f"missing: {line(span.told, 60)}")
 
 
