@@ -211,7 +211,7 @@ def _names(lane: Lane, cited: Sequence[Mark], singles: Sequence[Mark], scale: _S
         if name and all(middle + half < a or middle - half > b for a, b in taken):
             taken.append((middle - half, middle + half))
             yield Markup('<text class="t-over {c}" x="{x:.1f}" y="{y:.1f}">{n}</text>').format(
-                c=cls, x=middle, y=y - 19, n=name)
+                c=cls, x=middle, y=y - 21, n=name)
 
 
 def _end(t: Timeline, lane: Lane, y: float, *, focused: bool) -> Iterator[Markup]:
