@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets as random_secrets
+import signal
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -144,22 +147,26 @@ def prove(*, full: bool, only: tuple[str, ...], out: Path) -> int:
 
 
 async def _all(chosen: list[Variant], out: Path, *, full: bool) -> list[Shown]:
+    """Every variant in one of a few processes, so that judging one run never holds up another."""
     secret = random_secrets.token_urlsafe(24)
-    gate = asyncio.Semaphore(AT_ONCE)
+    pool = ProcessPoolExecutor(AT_ONCE, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
     with tempfile.TemporaryDirectory(dir=out, prefix="prove-") as folder:
         arguments = ["--stdin-ends", *(word for v in chosen for word in ("--matrix", str(v)))]
         async with child("openbell.reference_server", arguments, {SECRET: secret}) as said:
             urls: dict[str, str] = said["ready"]
 
             async def one(variant: Variant) -> Shown:
-                async with gate:
-                    shown = await _one(variant, urls[str(variant)], secret, Path(folder), full=full)
-                    _tell(shown)
-                    return shown
-            return await asyncio.gather(*map(one, chosen))
+                shown = await asyncio.get_running_loop().run_in_executor(
+                    pool, _one, variant, urls[str(variant)], secret, Path(folder), full)
+                _tell(shown)
+                return shown
+            try:
+                return await asyncio.gather(*map(one, chosen))
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
-async def _one(variant: Variant, url: str, secret: str, out: Path, *, full: bool) -> Shown:
+def _one(variant: Variant, url: str, secret: str, out: Path, full: bool) -> Shown:
     target = load(PROFILE, url)
     if variant.kind == "null":
         target = target.model_copy(update={"target": target.target.model_copy(update={"timeout_s": 3.0})})
@@ -167,8 +174,8 @@ async def _one(variant: Variant, url: str, secret: str, out: Path, *, full: bool
     folder = out / variant.name
     folder.mkdir()
     began = time.monotonic()
-    done = await run(target, SHOWN, known, replace(selection(variant, target, full=full),
-                                                                       folder=folder))
+    options = replace(selection(variant, target, full=full), folder=folder)
+    done = asyncio.run(run(target, SHOWN, known, options))
     return Shown(variant, tuple(judge_variant(variant, done.results)), time.monotonic() - began, done.results)
 
 

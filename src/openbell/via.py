@@ -237,7 +237,7 @@ class ProxyVia(Via):
         del live  # requests and messages of open connections meet it anyway
         await self._asked("inject", fault=self._told(fault))
 
-    def _told(self, fault: ProxyFault) -> dict[str, Any]:
+    def _told(self, fault: Fault) -> dict[str, Any]:
         """A fault as the child hears it: an operation by its method and what its path is matched by."""
         told = {"kind": kind(fault), "method": "", "path": "", **parameters(fault)}
         if told.get("operation"):
