@@ -7,7 +7,7 @@ from house import checked, served, told
 
 async def main() -> None:
     """Prints a line for each lifetime in seconds."""
-    for lifetime in sys.argv[1:] or ["4", "40"]:
+    for lifetime in sys.argv[1:] or ["6", "40"]:
         async with served("--token-lifetime", lifetime) as (url, secret):
             done = await checked(url, secret)
         ratio = done.seconds / done.critical_path

@@ -153,7 +153,7 @@ def test_a_deviation_that_nobody_planted(tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert rules(run, "COR-001") == {"missing-on-401"}
     red = {check for (check, _), verdict in verdicts(run).items() if verdict not in {"pass", "not-applicable"}}
-    assert red == {"COR-001"}
+    assert red == {"COR-001", "FUZ-003"}
     cited = {n for r in results(run)["results"] if r["check"] == "COR-001" for f in r["findings"] for n in f["events"]}
     assert cited
     assert {e["status"] for e in events(run) if e["n"] in cited} == {401}
