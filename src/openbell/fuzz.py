@@ -66,12 +66,11 @@ class Talk:
 
 async def fuzz(api: Api, target: Profile, settings: Fuzz) -> None:
     """Fuzzes the target once. Raises Skip where not a single request was sent."""
-    document = await _document(api, target, settings)
     folder = Path(tempfile.mkdtemp(prefix="openbell-fuzz-"))
     talk = Talk(api, target, settings)
     try:
         async with asyncio.timeout(settings.max_s):
-            await _talked(talk, _start(api, target, settings, document), folder)
+            await _talked(talk, folder)
     except TimeoutError:
         talk.why = f"it was not done within {settings.max_s:g} s"
     except Lost as lost:
@@ -144,14 +143,18 @@ def _left_out(target: Profile, settings: Fuzz) -> list[list[str]]:
 # --- the conversation
 
 
-async def _talked(talk: Talk, start: Mapping[str, Any], folder: Path) -> None:
-    """Starts the child and answers it until it has said its last line. Raises Lost."""
+async def _talked(talk: Talk, folder: Path) -> None:
+    """Starts the child and answers it until it has said its last line. Raises Lost, and Skip without a document.
+
+    While the child starts, which takes a while, the document is fetched.
+    """
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", MODULE, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=folder, limit=LINE,
         env={**environment, "HOME": str(folder), "HYPOTHESIS_STORAGE_DIRECTORY": str(folder)}, start_new_session=True)
     try:
-        await _say(process, start)
+        document = await _document(talk.api, talk.target, talk.fuzz)
+        await _say(process, _start(talk.api, talk.target, talk.fuzz, document))
         while not talk.ended:
             said = await _hear(process)
             if answer := await _done(talk, said):

@@ -62,6 +62,9 @@ UTF8 = [[0, 0xD7FF], [0xE000, 0x10FFFF]]
 NO_REPLY = {"timeout": requests.ReadTimeout, "unsendable": requests.exceptions.InvalidURL}
 
 
+_ADAPTER = HTTPAdapter()
+
+
 class Withheld(Exception):
     """The parent did not send a request."""
 
@@ -113,12 +116,13 @@ class Wire:
 
     def ask(self, request: requests.PreparedRequest) -> requests.Response:
         """The reply to a request, through the parent. Raises BudgetExpired when there may be no more."""
-        if any(c in "\r\n\0" for _, value in _fields(request) for c in value):
+        fields = _fields(request)
+        if any(c in value for _, value in fields for c in "\r\n\0"):
             raise requests.exceptions.InvalidHeader("a field that no client can send", request=request)
         with self._lock:
             if self._state.spent:
                 raise BudgetExpired
-            self.say("ask", method=request.method, url=request.url, headers=_fields(request),
+            self.say("ask", method=request.method, url=request.url, headers=fields,
                      content=content_json(_content(request)), phase=self._state.phase or "probing")
             answer = _heard()
             if "stop" in answer:
@@ -168,7 +172,7 @@ def _response(request: requests.PreparedRequest, answer: dict[str, Any]) -> requ
     raw = HTTPResponse(
         BytesIO(content), HTTPHeaderDict([(k, v) for k, v in answer["headers"] if k.lower() != "content-encoding"]),
         answer["status"], version=11, preload_content=False, decode_content=False)
-    return HTTPAdapter().build_response(request, raw)
+    return _ADAPTER.build_response(request, raw)
 
 
 # --- what is replaced in Schemathesis
@@ -371,6 +375,8 @@ def main() -> None:
         wire.say("unusable", why="it takes more memory than the harness gives it")
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is told by its first line, never as a traceback
         wire.say("unusable", why=f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"[:SAID])
+    # All has been said and flushed; to take the interpreter down in order would only take time.
+    os._exit(0)
 
 
 if __name__ == "__main__":
