@@ -21,11 +21,13 @@ from openbell.loading import Mistakes, dumped, load, secrets
 from openbell.loadprofiles import conforming, screen
 from openbell.loadprofiles.asked import Asked, Ready, bell_at, on_loopback, ready
 from openbell.loadprofiles.driving import Drive, Heard, WorkerFailed
-from openbell.loadprofiles.measured import Measured, to_json, write
+from openbell.loadprofiles.measured import Measured, named, to_json, write
 from openbell.loadprofiles.shape import all_shapes
 from openbell.loadprofiles.slo import EXIT, Ground, ruling
 from openbell.profile import Profile
 from openbell.redact import Redactor
+from openbell.reports import write_all
+from openbell.reports.load import write_load
 from openbell.results import HARNESS_FAILED, INTERRUPTED, NOT_CONFORMING, NOT_DECIDED, OK, WRONG_USAGE, Results
 from openbell.run import Options, judged, new_run, write_results
 from openbell.scheduler import Progress, execute
@@ -167,6 +169,8 @@ def _closed(folder: Path, found: Ready, heard: Heard, quiet: Results | None) -> 
     write_results(folder, results)
     data["conformance"] = {"quiet": quiet is not None, "only_under_load": conforming.only_under_load(quiet, results)}
     write(folder / "load.json", data)
+    write_all(folder)
+    write_load(folder, data, results, named(run))
     return Finished(folder, data, results, heard.reason == "interrupted")
 
 

@@ -23,7 +23,7 @@ from openbell.loadprofiles.plan import LoadPlan
 from openbell.loadprofiles.remade import plan_json
 from openbell.loadprofiles.tally import Tally
 from openbell.redact import Leak
-from openbell.session import Call, Session
+from openbell.session import Call, Session, Skip, Token
 from openbell.wire import Request, next_connection
 
 START_S, DRAIN_S, GRACE_S, KILL_S = 30.0, 5.0, 6.0, 3.0
@@ -102,6 +102,7 @@ class Drive:
         self._connections: dict[tuple[int, int], int] = {}
         self._intents: dict[str, int] = {}
         self._told: dict[str, list[list[str]]] = {}
+        self._tokens: dict[str, Token] = {}
 
     def stop(self, reason: str) -> None:
         """Ends the run early: what is in flight gets five seconds."""
@@ -120,9 +121,7 @@ class Drive:
             finally:
                 await self._dismiss(reading)
         finally:
-            for worker in self.workers:
-                with suppress(ProcessLookupError):
-                    worker.process.kill()
+            await asyncio.gather(*map(_end, self.workers))
         return self.heard
 
     async def _hire(self) -> None:
@@ -147,18 +146,26 @@ class Drive:
 
     async def _credentials(self) -> None:
         """Tells the workers each principal's header lines, with the placeholders of what is secret in them."""
-        base = Request("GET", self.session.target.target.base_url)
-        lines = {}
-        for principal in self.offer.plan.principals:
-            call = Call("(credentials)", "", "setup", "", principal)
-            lines[principal] = [list(f) for f in (await self.session.authorised(base, call)).headers]
+        found = await asyncio.gather(*map(self._lines, self.offer.plan.principals))
+        lines = dict(zip(self.offer.plan.principals, found, strict=True))
         if lines == self._told:
             return
         self._told = lines
-        text = "\n".join(value for found in lines.values() for _, value in found)
+        text = "\n".join(value for pairs in lines.values() for _, value in pairs)
         said = {"credentials": {"lines": lines, "secrets": self.session.redactor.standing_in(text)}}
         for worker in self.workers:
             worker.tell(said)
+
+    async def _lines(self, principal: str) -> list[list[str]]:
+        """A principal's header lines. A token is renewed once half of its life is over: a reply that takes long, or a
+        target that stalls, must not make it expire on the way."""
+        token = self._tokens.get(principal)
+        oauth = any(step.kind == "oauth2" for step in self.session.target.credential[principal].stack)
+        if oauth and (token is None or time.monotonic() > token.sent + token.lifetime_s / 2):
+            token = self._tokens[principal] = await self.session.mint(principal)
+        call = Call("(credentials)", "", "setup", "", principal, token=token)
+        base = Request("GET", self.session.target.target.base_url)
+        return [list(f) for f in (await self.session.authorised(base, call)).headers]
 
     async def _ready(self) -> None:
         waits = [asyncio.wait_for(w.ready.wait(), START_S) for w in self.workers]
@@ -203,7 +210,9 @@ class Drive:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
-            await self._credentials()
+            # A target that gives no token now is asked again; what its replies amount to is measured anyway.
+            with suppress(Skip):
+                await self._credentials()
 
     async def _dismiss(self, reading: list[asyncio.Task[None]]) -> None:
         for worker in self.workers:
@@ -276,6 +285,16 @@ class Drive:
             self.heard.sampled += 1
         except Leak:
             self.heard.refused += 1
+
+
+async def _end(worker: Worker) -> None:
+    """Lets a worker end by itself for a while, and then ends it."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(worker.process.wait(), KILL_S)
+        return
+    with suppress(ProcessLookupError):
+        worker.process.kill()
+    await worker.process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -155,6 +155,24 @@ def _series(run: Measured) -> dict[str, Any]:
             "lag_p99": [round(x.percentile(0.99) * 1e3, 3) if x.n else None for x in lags]}
 
 
+def named(run: Measured) -> dict[str, Any]:
+    """What Locust's CSV shows, by name of a request; the last one is the sum of all."""
+    tally = run.heard.tally
+    found: dict[str, Any] = {}
+    for name in sorted({k[2] for k in tally.histograms if k[0] == "latency"}, key=str):
+        methods = [str(k[2]) for k in tally.counts if k[:2] == ("method", name)]
+        counts = Counter({k[-1]: 0 for k in tally.counts})
+        for key, n in tally.counts.items():
+            if key[0] == "outcome" and key[2] == name:
+                counts[key[-1]] += n
+        found[str(name)] = {"method": methods[0] if methods else "", "bytes": tally.counts["bytes", name],
+                            "requests": counts.total(), "failures": counts.total() - counts[OK],
+                            "latency": tally.pick("latency", last=str(name))}
+    found["Aggregated"] = {"method": "", "latency": tally.pick("latency"),
+                           **{m: sum(f[m] for f in found.values()) for m in ("bytes", "requests", "failures")}}
+    return found
+
+
 def write(path: Path, data: Mapping[str, Any]) -> None:
     """Writes `load.json` in one step."""
     part = path.with_name(f".{path.name}.part")

@@ -16,6 +16,7 @@ from openbell.loadprofiles.asked import Ready, creating
 from openbell.loadprofiles.driving import Heard, Offer
 from openbell.loadprofiles.shape import LoadProfile
 from openbell.profile import Profile
+from openbell.reports.load import measured
 from openbell.reports.words import line
 from openbell.results import Results
 from openbell.terminal import console, table
@@ -131,16 +132,3 @@ def _traffic(out: Any, data: Mapping[str, Any], results: Results) -> None:
     for result in failed:
         when = "  (only under load)" if (result.check, result.subject) in only else ""
         out.print(Text(f"    ✗ {result.check} {line(result.subject, 60)}  {line(result.summary, 120)}{when}", "red"))
-
-
-def measured(rule: Mapping[str, Any]) -> str:
-    """What a rule measured, with its bounds, in its own unit."""
-    if rule["measured"] is None:
-        return "nothing"
-    share = rule["measure"] in {"errors", "throttled"}
-
-    def one(value: float | None) -> str:
-        return "?" if value is None else f"{value:.2%}" if share else f"{value * 1e3:.4g} ms"
-    if rule["low"] == rule["high"] and rule["low"] is not None:
-        return one(rule["measured"])
-    return f"{one(rule['measured'])} [{one(rule['low'])}, {one(rule['high'])}]"

@@ -90,6 +90,11 @@ class Distribution:
         return self.at_rank(max(1, -int(-p * self.n // 1)))
 
     @property
+    def least(self) -> float:
+        """The smallest value, in seconds; 0 where nothing was measured."""
+        return self.steps[0][0] / 1e6 if self.steps else 0.0
+
+    @property
     def mean(self) -> float:
         """The mean of the buckets' upper ends, in seconds."""
         return sum(v * c for v, c in self.steps) / self.n / 1e6 if self.n else 0.0

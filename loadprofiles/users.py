@@ -44,7 +44,10 @@ class IntendedEvent(EventHook):
         if job is not None and not self.engine.over:
             service_s = float(request["response_time"]) / 1e3
             said = request.get("context", {}).get("outcome") or _outcome(request)
-            request["response_time"] = self.engine.measured(job, str(request["name"]), service_s, said) * 1e3
+            name, counts = str(request["name"]), self.engine.tally.counts
+            counts["bytes", name] += int(request.get("response_length") or 0)
+            counts["method", name, str(request["request_type"])] += 1
+            request["response_time"] = self.engine.measured(job, name, service_s, said) * 1e3
         super().fire(reverse=reverse, **request)
 
 
