@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -253,3 +255,15 @@ def test_what_the_child_tells_hypothesis_of_utf8_is_true():
     written = [i for i in range(0x110000) if not 0xD800 <= i <= 0xDFFF]
     assert [i for low, high in UTF8 for i in range(low, high + 1)] == written
     assert all(chr(i).encode().decode() == chr(i) for i in written)
+
+
+@pytest.mark.parametrize("line", [b"", json.dumps({
+    "document": json.dumps(DOCUMENT), "base_url": "http://127.0.0.1:9", "seed": 0, "budget": 9, "headers": {},
+    "parameters": {}, "safe": True, "left_out": [], "max_s": 9}).encode() + b"\n"], ids=["at once", "while it asks"])
+def test_a_child_whose_parent_was_killed_ends_and_removes_its_folder(tmp_path, line):
+    folder = tmp_path / "openbell-fuzz-x"
+    folder.mkdir()
+    done = subprocess.run([sys.executable, "-P", "-m", "openbell.fuzz_child"], input=line, cwd=folder,
+                          capture_output=True, timeout=30, check=False,
+                          env={**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": str(folder)})
+    assert (done.returncode, done.stderr, folder.exists()) == (0, b"", False)

@@ -22,6 +22,7 @@ import math
 import os
 import random
 import resource
+import shutil
 import sys
 import threading
 from collections import Counter
@@ -29,7 +30,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import requests
@@ -107,8 +108,11 @@ class Wire:
 
     def say(self, did: str, **data: Any) -> None:
         """One line to the parent."""
-        sys.stdout.write(json.dumps({"did": did, **data}) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps({"did": did, **data}) + "\n")
+            sys.stdout.flush()
+        except OSError:
+            _orphaned()
 
     def of_case(self, case: str) -> None:
         """What this thread asks for next belongs to a case."""
@@ -136,10 +140,18 @@ class Wire:
         return _response(request, answer)
 
 
+def _orphaned() -> NoReturn:
+    """The parent is gone, perhaps killed: its folder for this process goes with it."""
+    folder = os.environ.get("HYPOTHESIS_STORAGE_DIRECTORY", "")
+    if Path(folder).name.startswith("openbell-fuzz-"):
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
+
+
 def _heard() -> dict[str, Any]:
     line = sys.stdin.readline()
     if not line:
-        os._exit(0)
+        _orphaned()
     found: dict[str, Any] = json.loads(line)
     return found
 
