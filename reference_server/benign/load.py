@@ -7,6 +7,7 @@ from typing import Any
 
 from openbell.reference_server import limits
 from openbell.reference_server.behaviour import AsgiApp, Behaviour
+from openbell.reference_server.bell import Bell, hearing
 from openbell.reference_server.benign import benign
 from openbell.reference_server.limits import Bucket, Draw
 from openbell.reference_server.settings import Quota
@@ -17,13 +18,14 @@ COLD_S, COLD_DELAY_S = 1.0, 0.3
 
 @benign("burst-429", checks=("RL-001",))
 def burst_429(behaviour: Behaviour) -> Behaviour:
-    """Writes have a burst of 60 and 40 more a second: an opening is throttled, with Retry-After, as documented."""
+    """While the bell rings, writes have a burst of 60 and 40 more a second: the rest gets 429 and Retry-After."""
+    bell = Bell()
 
     def draw(bucket: Bucket, quota: Quota, now: float) -> Draw:
         tight = replace(quota, capacity=min(quota.capacity, BURST), refill=min(quota.refill, BURST_REFILL))
-        return limits.draw(bucket, tight if quota.name == "writes" else quota, now)
+        return limits.draw(bucket, tight if quota.name == "writes" and bell.rings() else quota, now)
 
-    return replace(behaviour, draw=draw)
+    return hearing(replace(behaviour, draw=draw), bell)
 
 
 @benign("slow-first-second", checks=())

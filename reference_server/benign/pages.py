@@ -11,7 +11,8 @@ from openbell.reference_server.benign import benign
 from openbell.reference_server.cursors import Moment, Sealing
 from openbell.reference_server.listings import Listing, Mark, Reader, Rows
 from openbell.reference_server.pages import Cut, cut, fetch, mark_of
-from openbell.reference_server.values import refuse
+from openbell.reference_server.replies import on_reply
+from openbell.reference_server.values import Reply, Scope, refuse
 
 WHOLE = 100_000
 KEPT = 64
@@ -169,5 +170,11 @@ def limit_rejected(behaviour: Behaviour) -> Behaviour:
 
 @benign("limit-zero-default", checks=("PAG-010",))
 def limit_zero_default(behaviour: Behaviour) -> Behaviour:
-    """A page size of 0 means the default (AIP-158)."""
-    return replace(behaviour, page_size=lambda text: pages.page_size(None if text == "0" else text))
+    """A page size of 0 means the default (AIP-158), and the document says that 0 is allowed."""
+
+    def change(scope: Scope, reply: Reply) -> Reply:
+        told = scope["path"] == "/openapi.json"
+        return replace(reply, content=reply.content.replace(b'"minimum": 1', b'"minimum": 0')) if told else reply
+
+    return replace(behaviour, page_size=lambda text: pages.page_size(None if text == "0" else text),
+                   wrappers=(*behaviour.wrappers, on_reply(change)))
