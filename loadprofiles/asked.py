@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -77,6 +77,10 @@ def ready(target: Profile, asked: Asked) -> Ready:
     width = max(FINEST_S, asked.duration / SLICES)
     offer = Offer(plan, asked.workers, _users(asked), asked.sample, width,
                   str(asked.locustfile.resolve()) if asked.locustfile else None)
+    if shape.storm:
+        name = target.load.stream or next(iter(target.stream))
+        offer = replace(offer, streams=round(asked.peak), stream=name,
+                        stream_by=target.stream[name].principal or target.load.principals[0])
     return Ready(offer, rules, aborts)
 
 
@@ -94,6 +98,8 @@ def _allowed(target: Profile, load: Load, shape: LoadProfile, asked: Asked) -> I
     if shape.storm and asked.peak > load.max_streams:
         yield Problem("--peak", f"{asked.peak:g} streams are more than load.max_streams = {load.max_streams}",
                       "lower it, or raise the cap in the profile")
+    if shape.storm and not target.stream:
+        yield Problem("stream", "the target's profile has no stream", f"{shape.name} holds and drops streams")
     writes = [n for n in load.operations if n in target.operation and target.operation[n].writes]
     if writes and "write" not in target.target.allow:
         yield Problem("load.operations", f"{', '.join(writes)} write, which the profile does not allow",

@@ -48,6 +48,33 @@ class Offer:
     width: float = 0.25
     locustfile: str | None = None
     begin_at: float | None = None
+    streams: int = 0
+    stream: str = ""
+    stream_by: str = ""
+
+    def share(self, what: int, number: int) -> int:
+        """One worker's part of a number of things."""
+        return what // self.workers + (number < what % self.workers)
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Everybody whose credentials the workers need."""
+        return tuple(dict.fromkeys((*self.plan.principals, *([self.stream_by] if self.streams else []))))
+
+
+@dataclass
+class Streams:
+    """What became of the streams: (second, change) pairs, seconds until each was back, how many were held."""
+
+    changes: list[tuple[float, int]] = field(default_factory=list)
+    back: list[float] = field(default_factory=list)
+    held: dict[int, int] = field(default_factory=dict)
+
+    def recovery(self, count: int) -> dict[str, float | None]:
+        """Seconds until 50, 99 and 100 % of `count` streams were back; None where they never were."""
+        came = sorted(self.back)
+        needed = {part: -(-count * part // 100) for part in (50, 99, 100)}
+        return {str(part): came[n - 1] if len(came) >= n else None for part, n in needed.items()}
 
 
 @dataclass
@@ -60,6 +87,7 @@ class Heard:
     lost: dict[int, str] = field(default_factory=dict)
     begin: float = 0.0
     reason: str | None = None
+    streams: Streams = field(default_factory=Streams)
     sampled: int = 0
     refused: int = 0
 
@@ -138,21 +166,25 @@ class Drive:
 
     def _setup(self, number: int) -> dict[str, Any]:
         offer, target = self.offer, self.session.target
-        share = offer.users // offer.workers + (number < offer.users % offer.workers)
         return {"profile": dumped(target), "plan": plan_json(offer.plan), "index": number, "workers": offer.workers,
-                "width": offer.width, "users": max(1, share), "stamp": self.session.stamp,
+                "width": offer.width, "users": max(1, offer.share(offer.users, number)), "stamp": self.session.stamp,
                 "stride": max(1, round(offer.plan.expected / max(1, offer.sample))),
-                "patience_s": target.target.timeout_s + DRAIN_S, "locustfile": offer.locustfile}
+                "patience_s": target.target.timeout_s + DRAIN_S, "locustfile": offer.locustfile,
+                "streams": offer.share(offer.streams, number), "stream": offer.stream, "stream_by": offer.stream_by}
 
     async def _credentials(self) -> None:
         """Tells the workers each principal's header lines, with the placeholders of what is secret in them."""
-        found = await asyncio.gather(*map(self._lines, self.offer.plan.principals))
-        lines = dict(zip(self.offer.plan.principals, found, strict=True))
+        found = await asyncio.gather(*map(self._lines, self.offer.principals))
+        lines = dict(zip(self.offer.principals, found, strict=True))
         if lines == self._told:
             return
         self._told = lines
-        text = "\n".join(value for pairs in lines.values() for _, value in pairs)
-        said = {"credentials": {"lines": lines, "secrets": self.session.redactor.standing_in(text)}}
+        tokens = {}
+        if (by := self.offer.stream_by) and self.session.target.credential[by].stack:
+            tokens[by] = await self.session.credential(by, self._tokens.get(by))
+        text = "\n".join([*(value for pairs in lines.values() for _, value in pairs), *tokens.values()])
+        said = {"credentials": {"lines": lines, "tokens": tokens,
+                                "secrets": self.session.redactor.standing_in(text)}}
         for worker in self.workers:
             worker.tell(said)
 
@@ -257,6 +289,10 @@ class Drive:
     def _tick(self, worker: Worker, tick: dict[str, Any]) -> None:
         self.heard.tally.merge(tick.pop("tally"))
         self._orders(tick.pop("made"), tick.pop("undone"))
+        if streams := tick.pop("streams"):
+            self.heard.streams.changes += [(at, change) for at, change in streams["alive"]]
+            self.heard.streams.back += streams["back"]
+            self.heard.streams.held[worker.number] = streams["held"]
         self.heard.ticks[worker.number].append(tick)
         if reason := self.on_tick(self.heard):
             self.stop(reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,21 @@ from openbell.loadprofiles.slo import Ground, Rule, Ruling, Verdict, ruling, wor
 from openbell.loadprofiles.words import NEVER_STARTED, OK, THROTTLED, UNANSWERED
 
 FORMAT, VERSION = "openbell-load", 1
+FINEST_S = 0.05
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished load run. `recovery` is that of its streams; `users` tells whose arrivals were executed."""
+    """A finished load run."""
 
     offer: Offer
     heard: Heard
     rules: tuple[Rule, ...]
-    recovery: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def recovery(self) -> Mapping[str, float | None]:
+        """How long the streams took to come back; empty where none were held."""
+        return self.heard.streams.recovery(self.offer.streams) if self.offer.streams else {}
 
     @property
     def planned(self) -> Counter[str]:
@@ -66,6 +71,9 @@ def _differences(run: Measured) -> Iterator[str]:
     substituted = sum(e["substituted"] for e in run.heard.ends.values())
     if substituted:
         yield f"{substituted} arrivals found nothing of their own to act on, and created instead"
+    held = sum(run.heard.streams.held.values())
+    if held < run.offer.streams:
+        yield f"{held} of {run.offer.streams} streams were alive when all were dropped"
     yield from (f"worker {n + 1}: {why}" for n, why in run.heard.lost.items())
 
 
@@ -152,7 +160,17 @@ def _series(run: Measured) -> dict[str, Any]:
             "errors": [_told(c)["errors"] for c in ended],
             **{name: [round(b.percentile(p) * 1e3, 3) if b.n else None for b in bands]
                for name, p in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))},
-            "lag_p99": [round(x.percentile(0.99) * 1e3, 3) if x.n else None for x in lags]}
+            "alive": _alive(run), "lag_p99": [round(x.percentile(0.99) * 1e3, 3) if x.n else None for x in lags]}
+
+
+def _alive(run: Measured) -> list[tuple[float, int]]:
+    """How many streams were alive, from each second on at which that changed, no finer than a chart can show."""
+    found: dict[float, int] = {}
+    count = 0
+    for second, change in sorted(run.heard.streams.changes):
+        count += change
+        found[round(second / FINEST_S) * FINEST_S] = count
+    return [(round(second, 3), n) for second, n in found.items()]
 
 
 def named(run: Measured) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from openbell.loadprofiles.lean import Pool
 from openbell.loadprofiles.processor import Processor
 from openbell.loadprofiles.remade import plan_from
 from openbell.loadprofiles.sampling import Sampler
+from openbell.loadprofiles.storm import Place, Weather
 from openbell.loadprofiles.users import DeclaredUser, Desk, install
 from openbell.redact import Redactor
 
@@ -110,7 +111,9 @@ class Worker:
         self.environment.openbell_desk = self.desk  # type: ignore[attr-defined]
         self.runner = self.environment.create_local_runner()
         self.processor = Processor()
-        _room_for(setup["users"])
+        self.weather: Weather | None = None
+        self.said: dict[str, Any] = {}
+        _room_for(setup["users"] + setup["streams"])
 
     def _desk(self, phases: tuple[str, ...]) -> Desk:
         about = self.target.target
@@ -141,19 +144,37 @@ class Worker:
         """Takes credentials; what is secret in them is learnt first."""
         for value, placeholder in said["secrets"].items():
             self.redactor.adopt(value, placeholder)
+        self.said = said
         self.desk.credentials.update({name: credential_lines(lines) for name, lines in said["lines"].items()})
 
     def run(self, begin: float) -> None:
         """The whole run, with a tick twice a second and the last one at its end."""
         ticking = gevent.spawn(self._tick_for_ever)
         patience = DRAIN_S if self.engine.stopped.is_set() else self.setup["patience_s"]
+        storm = gevent.spawn(self._weather(begin).run) if self.setup["streams"] else None
         self.engine.run(begin, begin + self.plan.duration, patience)
+        if storm:
+            gevent.wait([storm, self.engine.stopped], count=1)
+            storm.kill()
         ticking.kill()
         self.tick()
         self.talk.say({"end": {"lost_samples": self.talk.lost, "connections": self.desk.pool.opened,
                                "substituted": self.desk.substituted, "stopped": self.engine.stopped.is_set(),
                                "longest_line": self.engine.longest_line, "mark": self.engine.mark & (2**64 - 1),
                                "locust": self._locust()}})
+
+    def _weather(self, begin: float) -> Weather:
+        """The streams of this worker."""
+        storm, setup, principal = self.plan.profile.storm, self.setup, self.setup["stream_by"]
+        if storm is None:
+            raise CannotRun("this load profile holds no streams")
+        place = Place(self.target, setup["stream"], principal, lambda: self.said["lines"][principal],
+                      lambda: self.said["tokens"][principal])
+        self.weather = Weather(storm, place, setup["streams"], self.engine.tally, begin,
+                               begin + storm.at * self.plan.duration, begin + self.plan.duration,
+                               (self.plan.profile.phases[0].name, self.plan.profile.phases[-1].name),
+                               setup["index"])
+        return self.weather
 
     def _locust(self) -> list[list[Any]]:
         """Locust's own statistics, for its own CSV."""
@@ -169,7 +190,8 @@ class Worker:
         e = self.engine
         self.talk.say({"tick": {"at": time.monotonic(), "due": e.due, "started": e.started, "finished": e.finished,
                                 "line": len(e.waiting), "tally": e.tally.delta(), **self.processor.since(),
-                                **self.desk.made.news()}})
+                                **self.desk.made.news(),
+                                "streams": self.weather.news() if self.weather else None}})
 
 
 def _room_for(users: int) -> None:

@@ -12,7 +12,7 @@ from openbell.reference_server.benign import benign
 from openbell.reference_server.limits import Bucket, Draw
 from openbell.reference_server.settings import Quota
 
-BURST, BURST_REFILL = 60, 40.0
+BURST, BURST_REFILL = 40, 25.0
 COLD_S, COLD_DELAY_S = 1.0, 0.3
 
 

@@ -212,6 +212,9 @@ def _load(profile: Profile) -> Iterator[Problem]:
     for i, name in enumerate(profile.load.principals):
         if name not in profile.credential:
             yield Problem(f"load.principals.{i}", f"no such principal: {name!r}", _near(name, profile.credential))
+    if profile.load.stream and profile.load.stream not in profile.stream:
+        yield Problem("load.stream", f"no such stream: {profile.load.stream!r}",
+                      _near(profile.load.stream, profile.stream))
     for member in ("operations", "principals"):
         if not getattr(profile.load, member):
             yield Problem(f"load.{member}", "is empty", "a load needs at least one")

@@ -322,7 +322,8 @@ class Load(Table):
     """What may be offered to the target under load, and as whom.
 
     `operations` weighs each operation among those of its role, `principals` take turns. `max_rate` bounds the peak of
-    the arrivals (per second), `max_created` what one run may create, `max_streams` what it may hold.
+    the arrivals (per second), `max_created` what one run may create, `max_streams` what it may hold; `stream` is the
+    one that a reconnect storm opens, by default the first.
     """
 
     principals: tuple[str, ...]
@@ -330,6 +331,7 @@ class Load(Table):
     max_rate: Positive = 50.0
     max_created: Annotated[int, Field(ge=0)] = 1000
     max_streams: Annotated[int, Field(ge=0)] = 100
+    stream: str | None = None
 
 
 class Fuzz(Table):
