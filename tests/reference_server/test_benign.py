@@ -7,9 +7,10 @@ import pytest
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.benign import all_benign
 
-# Those of streams and retries are shown in test_stream_variants.py and test_retries.py.
+# Those of streams and retries are shown in test_stream_variants.py and test_retries.py, those of load under load.
 ELSEWHERE = ("WS", "CRD-003", "IDM")
-VARIANTS = {one.name: one for one in all_benign() if not any(check.startswith(ELSEWHERE) for check in one.checks)}
+VARIANTS = {one.name: one for one in all_benign() if not any(check.startswith(ELSEWHERE) for check in one.checks)
+            and not one.apply.__module__.endswith(".load")}
 ACCOUNT = "/v1/accounts/acct-full"
 LIMITED = "/v1/accounts/acct-limits"
 OPEN = "/v1/accounts/acct-pages/orders?status=open&sort=price&limit=5"
@@ -110,7 +111,7 @@ async def foreign_cursor(caller):
 
 async def leeway(caller):
     await caller.login()
-    caller.clock.now += 13.9
+    caller.clock.now += 15.9
     inside = (await caller("GET", ACCOUNT)).status
     caller.clock.now += 0.2
     return inside == 200 and (await caller("GET", ACCOUNT)).status == 401

@@ -10,9 +10,11 @@ import pytest
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.defects import all_defects
 
-# Those of streams and retries are shown in test_stream_variants.py and test_retries.py.
-ELSEWHERE = ("WS", "CRD-003", "IDM")
-DEFECTS = {one.name: one for one in all_defects() if not any(check.startswith(ELSEWHERE) for check in one.catches)}
+# Those of streams and retries are shown in test_stream_variants.py and test_retries.py, those of fuzzing by the proof;
+# what shows under load alone claims no check, and is shown there.
+ELSEWHERE = ("WS", "CRD-003", "IDM", "FUZ")
+DEFECTS = {one.name: one for one in all_defects()
+           if one.catches and not any(check.startswith(ELSEWHERE) for check in one.catches)}
 ACCOUNT = "/v1/accounts/acct-full"
 UNKNOWN_ORDER = ACCOUNT + "/orders/ord_0"
 OPEN = "/v1/accounts/acct-pages/orders?status=open&sort=price"
@@ -229,12 +231,12 @@ async def token_never_expires(caller):
 
 @probe("token-cached-per-connection")
 async def token_cached_per_connection(caller):
-    return await expired_after(caller, 5) == 200 and await expired_after(caller, 5, connection=50002) == 401
+    return await expired_after(caller, 7) == 200 and await expired_after(caller, 7, connection=50002) == 401
 
 
 @probe("token-expires-early")
 async def token_expires_early(caller):
-    return await expired_after(caller, 2.5) == 401
+    return await expired_after(caller, 3.5) == 401
 
 
 @probe("boundary-row-again")

@@ -236,12 +236,12 @@ async def refusal_closes(server):
 
 @probe("too-old-silent")
 async def too_old_silent(server):
-    _, at = await missed(server, 65)
+    _, at = await missed(server, 33)
     peer = await server.peer()
     await peer.login(await server.token())
     got = await peer.subscribe(after=at)
     await peer.barrier()
-    return got.get("recovered") is True and peer.seqs == list(range(3, 67))
+    return got.get("recovered") is True and peer.seqs == list(range(3, 35))
 
 
 async def slow(server):
