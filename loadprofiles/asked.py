@@ -86,7 +86,8 @@ def ready(target: Profile, asked: Asked) -> Ready:
 
 def _users(asked: Asked) -> int:
     """Users enough for one second of the peak: then a slow reply takes none from another arrival."""
-    return asked.users or max(FEWEST_USERS, min(MOST_USERS, math.ceil(asked.peak)))
+    peak = min(asked.peak, MOST_USERS) if asked.peak > 0 else 0.0
+    return asked.users or max(FEWEST_USERS, math.ceil(peak))
 
 
 def _allowed(target: Profile, load: Load, shape: LoadProfile, asked: Asked) -> Iterator[Problem]:

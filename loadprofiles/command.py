@@ -118,7 +118,7 @@ async def _run(task: Task, out: Path) -> int:
         await session.close_lines()
         journal.close()
     done = _closed(folder, task.found, heard, quiet.results if quiet else None)
-    left = await cleaning.clean(folder, task.target, task.known)
+    left = screen.show_cleaned(await cleaning.cleaned(folder, task.target, task.known))
     screen.show_finished(done.folder, done.data, done.results, left)
     return exit_code(done)
 

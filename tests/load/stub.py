@@ -1,7 +1,8 @@
 """A small HTTP server in a process of its own, which does one scripted thing wrong; prints what it saw at the end.
 
 `python stub.py --stall AFTER SECONDS` answers nothing between those seconds after its first request, and everything
-afterwards. `--answer STATUS` answers all with a status; `--close` closes each connection; `--silent` never answers.
+afterwards. What the control asks for is not counted. `--answer STATUS` answers all with a status; `--close` closes
+each connection; `--silent` never answers.
 """
 
 import argparse
@@ -27,8 +28,9 @@ class Stub:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0].strip()
                 await reader.readexactly(int(length or 0))
-                self.seen += 1
-                self.first = self.first or time.monotonic()
+                aside = b"openbell-no-such" in head or b"/control" in head.split(b"\r\n")[0]
+                self.seen += not aside
+                self.first = self.first or (None if aside else time.monotonic())
                 if self.options.close:
                     break
                 if self.options.silent:
@@ -36,15 +38,15 @@ class Stub:
                 begin, end = self.stall
                 if begin <= time.monotonic() < end:
                     await asyncio.sleep(end - time.monotonic())
-                writer.write(self.reply())
+                writer.write(self.reply(404 if b"openbell-no-such" in head else self.options.answer))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    def reply(self):
+    def reply(self, status):
         content = b'{"items": [], "id": "one"}'
-        lines = f"HTTP/1.1 {self.options.answer} Said\r\nContent-Type: application/json\r\nX-Id: {self.seen}\r\n"
+        lines = f"HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\nX-Id: {self.seen}\r\n"
         return lines.encode() + b"Content-Length: %d\r\n\r\n%s" % (len(content), content)
 
 

@@ -14,13 +14,19 @@ PROFILE = """
 name = "stub"
 base_url = "{url}"
 allow = ["read", "load"]
-control = "read"
+control = "control"
 timeout_s = {timeout}
 
 [operation.read]
 role = "read"
 method = "GET"
 path = "/read"
+public = true
+
+[operation.control]
+role = "read"
+method = "GET"
+path = "/control"
 public = true
 
 [credential.anybody]

@@ -32,7 +32,7 @@ def nearest_rank(values, part):
 def test_a_stall_of_two_seconds_is_seen_as_arithmetic_says(tmp_path, users):
     with stub(tmp_path, "--stall", AFTER, STALL) as target:
         done, data = target.load("steady", "--peak", RATE, "--duration", SECONDS, "--process", "uniform", "--users",
-                                 users, "--slo", "p99 < 250ms")
+                                 users, "--slo", "p99 < 250ms", "--no-scenarios")
     arrivals = data["arrivals"]
     assert arrivals["planned"] == arrivals["started"] == arrivals["finished"] == target.told["seen"]
     assert arrivals["differences"] == []
