@@ -34,6 +34,7 @@ from openbell.scheduler import Progress, execute
 from openbell.session import Session, Skip
 
 FEWEST_TO_ABORT = 100
+MOST_LEFT = 10
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,10 @@ async def _run(task: Task, out: Path) -> int:
         await session.close_lines()
         journal.close()
     done = _closed(folder, task.found, heard, quiet.results if quiet else None)
-    left = screen.show_cleaned(await cleaning.cleaned(folder, task.target, task.known))
-    screen.show_finished(done.folder, done.data, done.results, left)
+    left = [thing for thing in await cleaning.cleaned(folder, task.target, task.known) if thing.left]
+    for thing in left[:MOST_LEFT]:
+        click.echo(f"left: {thing} ({thing.left})")
+    screen.show_finished(done.folder, done.data, done.results, len(left))
     return exit_code(done)
 
 
