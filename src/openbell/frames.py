@@ -75,6 +75,7 @@ class Wire(asyncio.Protocol):
         for name, value in headers:
             self.request.headers[name] = value
         self._side: Literal["client", "harness"] | None = None
+        self._cut = False
         self._own: list[Raw] | None = None
         self._text = codecs.getincrementaldecoder("utf-8")()
         self._is_text = False
@@ -158,7 +159,7 @@ class Wire(asyncio.Protocol):
             return Ending("harness", "cap")
         if wrong and not isinstance(wrong, EOFError):
             return Ending("server", "violation", str(wrong)[:MAX_WORDS])
-        how = f"close {int(said.code)}" if said else "reset" if isinstance(error, ConnectionError) else "eof"
+        how = f"close {int(said.code)}" if said else "reset" if self._cut or isinstance(error, ConnectionError) else "eof"
         first = said and self.protocol.close_rcvd_then_sent
         return Ending("server" if first or not self._side else self._side, how)
 
@@ -190,7 +191,7 @@ class Wire(asyncio.Protocol):
 
     def cut(self, side: Literal["client", "harness"] = "client") -> None:
         """Resets the connection, without a Close."""
-        self._side = self._side or side
+        self._side, self._cut = self._side or side, True
         with_socket = self.transport.get_extra_info("socket")
         if with_socket is not None and not self.transport.is_closing():
             with_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)

@@ -168,7 +168,7 @@ class Fold:
         if tally.counts["broken"]:
             worst = min(tally.levels, key=_RANK.__getitem__)
             return _VERDICT[worst], None, _broken(tally)
-        return _undecided(check, tally) or ("pass", None, f"{tally.counts['holds']} observations hold")
+        return _undecided(check, tally) or ("pass", None, _counted(tally.counts["holds"]))
 
     def _acceptance(self, check: Check, subject: Subject, verdict: Verdict, tally: Tally, reason: str | None,
                     ) -> dict[str, Any] | None:
@@ -195,6 +195,10 @@ def in_force(entry: Any, started: str) -> bool:
 
 def _broken(tally: Tally) -> str:
     return ", ".join(f"{rule} ({count}×)" for rule, count in sorted(tally.rules.items()))
+
+
+def _counted(held: int) -> str:
+    return f"{held} observations hold" if held != 1 else "1 observation holds"
 
 
 def _undecided(check: Check, tally: Tally) -> tuple[Verdict, str | None, str] | None:
