@@ -48,7 +48,7 @@ def test_a_stall_of_two_seconds_is_seen_as_arithmetic_says(tmp_path, users):
     # On a machine that is too busy the generator is late itself: then the verdict says so, and is never a pass.
     why = data["rules"][0]["why"]
     lame = why.startswith(("the generator", "worker"))
-    assert (done.returncode, data["verdict"]) == ((2, "invalid") if lame else (1, "fail"))
+    assert (done.returncode, data["verdict"]) == ((2, "invalid") if lame else (1, "fail")), done.stderr
 
 
 def _facts(folder):
