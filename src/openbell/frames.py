@@ -107,23 +107,27 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
-        if not self.answered.done():
-            self.answered.set_result(None)
+        self._answer(None)
         if self.protocol.handshake_exc is None and self.protocol.state is not State.CONNECTING:
             self._on_end(self._ending(error))
         self.ended.set()
+
+    def _answer(self, response: Response | None) -> None:
+        """Tells whoever still waits for the answer to the handshake."""
+        if not self.answered.done():
+            self.answered.set_result(response)
 
     def _take(self, now: float) -> None:
         own, self._own = self._own or [], None
         for event in self.protocol.events_received():
             if isinstance(event, Response):
-                self.answered.set_result(event)
+                self._answer(event)
             elif isinstance(event, Raw) and not self.over and not self._wrong:
                 self._frame(now, event, own)
         for frame in own if not self.over else ():
             self._on_frame(now, "client", frame)
-        if self.protocol.handshake_exc is not None and not self.answered.done():
-            self.answered.set_result(None)
+        if self.protocol.handshake_exc is not None:
+            self._answer(None)
         self.flush()
         self._finish()
 
@@ -159,7 +163,8 @@ class Wire(asyncio.Protocol):
             return Ending("harness", "cap")
         if wrong and not isinstance(wrong, EOFError):
             return Ending("server", "violation", str(wrong)[:MAX_WORDS])
-        how = f"close {int(said.code)}" if said else "reset" if self._cut or isinstance(error, ConnectionError) else "eof"
+        lost = "reset" if self._cut or isinstance(error, ConnectionError) else "eof"
+        how = f"close {int(said.code)}" if said else lost
         first = said and self.protocol.close_rcvd_then_sent
         return Ending("server" if first or not self._side else self._side, how)
 

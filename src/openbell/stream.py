@@ -22,6 +22,7 @@ from openbell.frames import By, Ending, Wire
 from openbell.locate import NotJSON, parse_json
 from openbell.profile import MessageClass
 from openbell.profile import Stream as Table
+from openbell.redact import Leak
 from openbell.target import Position, message_class, message_holds, position
 from openbell.wire import next_connection
 
@@ -59,6 +60,7 @@ class Stream:
         self.pongs: list[bytes] = []
         self.position: Position | None = None
         self.ending: Ending | None = None
+        self.failure: Exception | None = None
         self._wire: Wire | None = None
         self._frames = 0
         self._heard = 0
@@ -78,7 +80,19 @@ class Stream:
         self._wire = None
 
     def took(self, at: float, by: By, frame: Frame) -> bool:
-        """Records a frame; False when there is no room for more."""
+        """Records a frame; False when there is no room for more, or it could not be recorded."""
+        try:
+            return self._took(at, by, frame)
+        except (OSError, Leak) as error:
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> bool:
+        """Keeps what went wrong where nobody could be told, for the next who waits for this stream."""
+        self.failure = error
+        self._news.set()
+        return False
+
+    def _took(self, at: float, by: By, frame: Frame) -> bool:
         self._frames += 1
         if by == "server" and frame.opcode is Opcode.PONG:
             self.pongs.append(bytes(frame.data))
@@ -105,7 +119,10 @@ class Stream:
         if self.api.via and self.api.via.hit(self.conn) and ending.side == "server":
             ending = replace(ending, side="harness")
         self.ending = ending
-        self.note("stream_end", side=ending.side, how=ending.how, violation=ending.violation)
+        try:
+            self.note("stream_end", side=ending.side, how=ending.how, violation=ending.violation)
+        except (OSError, Leak) as error:
+            self._failed(error)
         self._news.set()
 
     def note(self, name: str, **data: Any) -> Fact:
@@ -170,7 +187,9 @@ class Stream:
                 return None
 
     async def _more(self, deadline: float) -> bool:
-        """Waits for the next frame or the end, until the deadline."""
+        """Waits for the next frame or the end, until the deadline. Raises what kept a frame from being recorded."""
+        if self.failure:
+            raise self.failure
         self._news.clear()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
