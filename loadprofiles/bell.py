@@ -25,7 +25,7 @@ from openbell.loadprofiles.clock import best_clock
 from openbell.loadprofiles.curves import BadCurve
 from openbell.loadprofiles.driving import DRAIN_S, Heard, Offer
 from openbell.loadprofiles.engine import Engine
-from openbell.loadprofiles.measured import Measured, named, to_json, write
+from openbell.loadprofiles.measured import Measured, history, named, to_json, write
 from openbell.loadprofiles.plan import LoadPlan
 from openbell.loadprofiles.processor import Processor
 from openbell.loadprofiles.shape import all_shapes
@@ -112,7 +112,7 @@ class Bell:
         results = Results(__version__, None, str(self.environment.host or "the users' hosts"), name, ())
         data = to_json(run) | {"conformance": {"quiet": False, "only_under_load": []}}
         write(folder / "load.json", data)
-        write_load(folder, data, results, named(run))
+        write_load(folder, data, results, named(run), history(run))
         self.environment.process_exit_code = EXIT[data["verdict"]]
         print(f"openbell: {data['verdict']}, {folder / 'load.html'}")
         if getattr(self.environment.parsed_options, "headless", False):

@@ -21,7 +21,7 @@ from openbell.loading import Mistakes, dumped, load, secrets
 from openbell.loadprofiles import conforming, screen
 from openbell.loadprofiles.asked import Asked, Ready, bell_at, on_loopback, ready
 from openbell.loadprofiles.driving import Drive, Heard, WorkerFailed
-from openbell.loadprofiles.measured import Measured, named, to_json, write
+from openbell.loadprofiles.measured import Measured, history, named, to_json, write
 from openbell.loadprofiles.shape import all_shapes
 from openbell.loadprofiles.slo import EXIT, Ground, ruling
 from openbell.profile import Profile
@@ -173,7 +173,7 @@ def _closed(folder: Path, found: Ready, heard: Heard, quiet: Results | None) -> 
     data["conformance"] = {"quiet": quiet is not None, "only_under_load": conforming.only_under_load(quiet, results)}
     write(folder / "load.json", data)
     write_all(folder)
-    write_load(folder, data, results, named(run))
+    write_load(folder, data, results, named(run), history(run))
     return Finished(folder, data, results, heard.reason == "interrupted")
 
 

@@ -105,6 +105,8 @@ class Engine:
         if job.first:
             job.first = False
             record(("band", job.slice), latency)
+            if service_s is not None:
+                record(("serviceband", job.slice), service_s)
             self.tally.counts["ended", job.slice, outcome] += 1
             self.tally.counts["arrival", phase, outcome] += 1
         record(("latency", phase, name), latency)

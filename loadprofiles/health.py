@@ -46,6 +46,15 @@ class Health:
             total, weight = total + part * tick[member], weight + part
         return total / weight if weight else None
 
+    def over(self, member: str, width: float, count: int) -> list[list[float]]:
+        """What the ticks told of each of `count` slices of `width` seconds: all values of all workers."""
+        found: list[list[float]] = [[] for _ in range(count)]
+        for tick in (tick for told in self.ticks.values() for tick in told if tick[member] is not None):
+            end = (tick["at"] - self.begin) / width
+            for place in range(max(0, int(end - tick["seconds"] / width)), min(count, int(end) + 1)):
+                found[place].append(tick[member])
+        return found
+
     def late_s(self, phase: str) -> float:
         """The 99th percentile of how late arrivals were started, in seconds."""
         return self.tally.pick("lag", phase).percentile(0.99)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from typing import Any
 from openbell.loadprofiles.driving import Heard, Offer
 from openbell.loadprofiles.health import Health
 from openbell.loadprofiles.slo import Ground, Rule, Ruling, Verdict, ruling, worst
+from openbell.loadprofiles.tally import Distribution, Tally
 from openbell.loadprofiles.words import NEVER_STARTED, OK, THROTTLED, UNANSWERED
 
 FORMAT, VERSION = "openbell-load", 1
 FINEST_S = 0.05
+BANDS = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def to_json(run: Measured) -> dict[str, Any]:
     return {
         "format": FORMAT, "version": VERSION, "verdict": verdict(rulings),
         "rules": [_ruling(r) for r in rulings],
+        "begun": round(run.heard.begin + time.time() - time.monotonic(), 3),
         "plan": {"profile": plan.profile.name, "doc": plan.profile.doc, "peak": plan.peak, "duration": plan.duration,
                  "process": plan.process, "seed": plan.seed, "hash": plan.hash, "bell": plan.bell,
                  "arrivals": planned.total(), "workers": run.offer.workers, "users": run.offer.users,
@@ -148,19 +152,26 @@ def _operation(run: Measured, phase: str, name: str) -> dict[str, Any]:
 
 
 def _series(run: Measured) -> dict[str, Any]:
-    """What the chart shows, by slice of the intended time: counts, and latencies and lags in milliseconds."""
-    tally, width = run.heard.tally, run.offer.width
+    """What the charts show, by slice of the intended time: counts, and latencies and lags in milliseconds. `cpu`,
+    `idle` and `line` are the worst of all workers: shares of a processor, and arrivals that waited for a user."""
+    tally, width, health = run.heard.tally, run.offer.width, run.health()
     planned = run.offer.plan.bins(width)
     places = range(len(planned))
     ended = [outcomes(run, "ended", i) for i in places]
-    bands = [tally.pick("band", i) for i in places]
-    lags = [tally.pick("lagband", i) for i in places]
+    bands, services, lags = ([tally.pick(name, i) for i in places] for name in ("band", "serviceband", "lagband"))
+    worst_of = (("cpu", max), ("idle", min), ("line", max))
     return {"width": width, "planned": planned, "started": [tally.counts["started", i] for i in places],
             "ok": [c[OK] for c in ended], "throttled": [c[THROTTLED] for c in ended],
             "errors": [_told(c)["errors"] for c in ended],
-            **{name: [round(b.percentile(p) * 1e3, 3) if b.n else None for b in bands]
-               for name, p in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))},
-            "alive": _alive(run), "lag_p99": [round(x.percentile(0.99) * 1e3, 3) if x.n else None for x in lags]}
+            **{name: _milliseconds(bands, p) for name, p in BANDS},
+            **{f"service_{name}": _milliseconds(services, p) for name, p in BANDS},
+            "alive": _alive(run), "lag_p99": _milliseconds(lags, 0.99),
+            **{name: [pick(seen) if seen else None for seen in health.over(name, width, len(planned))]
+               for name, pick in worst_of}}
+
+
+def _milliseconds(slices: Sequence[Distribution], p: float) -> list[float | None]:
+    return [round(s.percentile(p) * 1e3, 3) if s.n else None for s in slices]
 
 
 def _alive(run: Measured) -> list[tuple[float, int]]:
@@ -189,6 +200,17 @@ def named(run: Measured) -> dict[str, Any]:
     found["Aggregated"] = {"method": "", "latency": tally.pick("latency"),
                            **{m: sum(f[m] for f in found.values()) for m in ("bytes", "requests", "failures")}}
     return found
+
+
+def history(run: Measured) -> Iterator[tuple[int, int, int, Tally]]:
+    """What Locust's history shows, slice by slice: its number, arrivals due in it that have ended, those of them that
+    failed or were throttled, and the latencies of all until then, in one histogram."""
+    until = Tally()
+    for place in range(len(run.offer.plan.bins(run.offer.width))):
+        counts = outcomes(run, "ended", place)
+        if found := run.heard.tally.histograms.get(("band", place)):
+            until.add(("band",), found)
+        yield place, counts.total(), counts.total() - counts[OK], until
 
 
 def write(path: Path, data: Mapping[str, Any]) -> None:

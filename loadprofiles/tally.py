@@ -14,7 +14,7 @@ from hdrh.histogram import HdrHistogram
 
 LOWEST_US, HIGHEST_US = 1, 3_600_000_000
 DIGITS, CHART_DIGITS = 3, 2
-CHARTED = frozenset({"band", "lagband"})
+CHARTED = frozenset({"band", "serviceband", "lagband"})
 Key = tuple[str | int, ...]
 
 
@@ -54,6 +54,12 @@ class Tally:
             self.histograms[key].decode_and_add(encoded)
         for key, count in delta["counts"]:
             self.counts[tuple(key)] += count
+
+    def add(self, key: Key, histogram: Any) -> None:
+        """Adds a histogram to that of the key."""
+        if key not in self.histograms:
+            self.histograms[key] = _new(key)
+        self.histograms[key].add(histogram)
 
     def pick(self, *begin: str | int, last: str = "") -> Distribution:
         """The sum of all histograms whose key begins so, and ends with `last` where it is given."""

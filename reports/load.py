@@ -1,13 +1,13 @@
-"""The report of a load run: `load.html`, and the CSV that Locust's users expect. Made from `load.json` and the results.
+"""The report of a load run: `load.html`, and beside it the CSV that Locust's users expect.
 
-One file, nothing fetched, no script; what a target sent is escaped and bounded.
+One file, nothing fetched, no script; what a target sent is escaped and bounded. Made from `load.json` and the results;
+every result with its evidence is in `report.html`, to which the findings here point.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,25 +15,26 @@ from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
+from openbell.reports import load_csv
 from openbell.reports.load_charts import charts
 from openbell.reports.words import line
-from openbell.results import Results
+from openbell.results import Result, Results
 
 TONES = {"pass": "pass", "fail": "fail", "inconclusive": "inconclusive", "invalid": "accepted"}
 SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "⊘"}
-SAYS = {"pass": "held", "fail": "did not hold", "inconclusive": "could not be decided",
-        "invalid": "cannot be judged: the generator was not fit"}
+SAYS = {"pass": "The rules held.", "fail": "A rule did not hold.",
+        "inconclusive": "The rules could not all be decided.",
+        "invalid": "The rules cannot all be judged: the generator was not fit."}
+WRONG = frozenset({"fail", "error", "warn"})
 MOST = 200
-PERCENTILES = (0.5, 0.66, 0.75, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 0.9999, 1.0)
-COLUMNS = ("Type", "Name", "Request Count", "Failure Count", "Median Response Time", "Average Response Time",
-           "Min Response Time", "Max Response Time", "Average Content Size", "Requests/s", "Failures/s", "50%", "66%",
-           "75%", "80%", "90%", "95%", "98%", "99%", "99.9%", "99.99%", "100%")
 
 
-def write_load(folder: Path, data: Mapping[str, Any], results: Results, named: Mapping[str, Any]) -> None:
-    """Writes `load.html` and `load_stats.csv`. `named` holds what the CSV needs by name of a request: its method,
-    requests, failures, bytes, and its distribution of latencies. Raises OSError."""
-    for name, content in (("load.html", html(data, results)), ("load_stats.csv", stats(data, named))):
+def write_load(folder: Path, data: Mapping[str, Any], results: Results, named: Mapping[str, Any],
+               slices: Iterable[tuple[int, int, int, Any]]) -> None:
+    """Writes `load.html`, `load_stats.csv` and `load_stats_history.csv`. `named` and `slices` hold what the CSV needs:
+    see `load_csv`. Raises OSError."""
+    for name, content in (("load.html", html(data, results)), ("load_stats.csv", load_csv.stats(data, named)),
+                          ("load_stats_history.csv", load_csv.history(data, slices))):
         part = folder / f".{name}.part"
         part.write_bytes(content)
         part.replace(folder / name)
@@ -41,13 +42,33 @@ def write_load(folder: Path, data: Mapping[str, Any], results: Results, named: M
 
 def html(data: Mapping[str, Any], results: Results) -> bytes:
     """The bytes of `load.html`."""
-    failed = [r for r in results.results if r.verdict in {"fail", "error", "warn"}]
     only = {(f["check"], f["subject"]) for f in data["conformance"]["only_under_load"]}
+    wrong = sorted(((f"r{i}", r) for i, r in enumerate(results.results) if r.verdict in WRONG),
+                   key=lambda found: (found[1].verdict != "fail", (found[1].check, found[1].subject) not in only))
     page = _template().render(
-        d=data, results=results, charts=list(charts(data)), tones=TONES, signs=SIGNS, says=SAYS[data["verdict"]],
-        failed=failed[:MOST], only=only, measured=measured, undecided=results.counts["inconclusive"],
+        d=data, results=results, charts=list(charts(data)), tones=TONES, signs=SIGNS, word=word(data, results),
+        says=" ".join(says(data, results, only)), wrong=wrong[:MOST], more_wrong=max(0, len(wrong) - MOST), only=only,
+        measured=measured, undecided=results.counts["inconclusive"],
+        begun=datetime.fromtimestamp(data["begun"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         operations=data["operations"][:MOST], hidden=max(0, len(data["operations"]) - MOST))
     return page.encode("utf-8", "replace")
+
+
+def word(data: Mapping[str, Any], results: Results) -> str:
+    """The verdict on all: the rules', or a fail where what the traffic shows must not be."""
+    return "fail" if results.conforms is False else data["verdict"]
+
+
+def says(data: Mapping[str, Any], results: Results, only: set[tuple[str, str]]) -> Iterator[str]:
+    """The verdicts in sentences: the rules', and what the traffic under load shows."""
+    yield SAYS[data["verdict"]]
+    failed: list[Result] = [r for r in results.results if r.verdict == "fail"]
+    if failed:
+        yield f"{len(failed)} of {len(results.results)} results on the traffic fail" + (
+            f", {sum((r.check, r.subject) in only for r in failed)} of them only under load."
+            if data["conformance"]["quiet"] else ".")
+    elif results.results:
+        yield f"None of {len(results.results)} results on the traffic fails."
 
 
 def measured(rule: Mapping[str, Any]) -> str:
@@ -70,24 +91,3 @@ def _template() -> Template:
                               trim_blocks=True, lstrip_blocks=True)
     environment.filters["line"] = line
     return environment.get_template("load")
-
-
-def stats(data: Mapping[str, Any], named: Mapping[str, Any]) -> bytes:
-    """Locust's `stats.csv`: one row a request name and the sum; milliseconds from the intended start."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    for name, found in named.items():
-        writer.writerow(list(_row(name, found, data["plan"]["duration"])))
-    return out.getvalue().encode("utf-8", "replace")
-
-
-def _row(name: str, found: Mapping[str, Any], seconds: float) -> Iterator[Any]:
-    seen, count = found["latency"], found["requests"]
-    # A name that a spreadsheet would take for a formula stays text.
-    safe = line(name, 200)
-    yield from (found["method"], f"'{safe}" if safe[:1] in {"=", "+", "-", "@"} else safe, count, found["failures"])
-    yield from (round(v * 1e3, 3) for v in (seen.percentile(0.5), seen.mean, seen.least, seen.most))
-    yield from (round(found["bytes"] / count, 1) if count else 0, round(count / seconds, 3),
-                round(found["failures"] / seconds, 3))
-    yield from (round(seen.percentile(p) * 1e3, 3) for p in PERCENTILES)
