@@ -18,7 +18,8 @@ from markupsafe import Markup
 from openbell.reports.words import line
 
 WIDTH, LEFT, RIGHT, HIGH, HEAD, FOOT = 1000.0, 62.0, 986.0, 132.0, 26.0, 22.0
-LETTER, COLUMN = 7.2, 0.5
+LETTER, COLUMN = 7.2, 1.0
+TOPS = (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10)
 MOST_LIMITS, MOST_PHASES = 20, 40
 Values = Sequence[float | None]
 BANDS = ("max", "p99", "p95", "p50")
@@ -69,12 +70,12 @@ class Axes:
         return HEAD + HIGH * (1 - min(1.0, part))
 
 
-def nice(value: float) -> float:
-    """The next 1, 2 or 5 times a power of ten."""
+def nice(value: float, steps: Sequence[float] = (1, 2, 5, 10)) -> float:
+    """The next of the steps, times a power of ten."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9))
+    return next((step * power for step in steps if step * power >= value * (1 - 1e-9)), steps[-1] * power)
 
 
 def number(value: float) -> str:
@@ -194,7 +195,7 @@ def _bars(axes: Axes, low: Sequence[float], high: Sequence[float], width: float,
 
 
 def _linear(seconds: float, highest: float) -> tuple[Axes, list[float]]:
-    top = nice(max(highest, 1e-9))
+    top = nice(max(highest, 1e-9), TOPS)
     return Axes(seconds, top), [0.0, top / 2, top]
 
 
@@ -217,14 +218,16 @@ def arrivals(series: Mapping[str, Any], seconds: float) -> Parts:
 
 def latencies(data: Mapping[str, Any], series: Mapping[str, Any], seconds: float, of: str = "") -> Parts:
     """Percentiles over time on a logarithmic axis, and the limits of the rules on those from the intended start."""
-    limits = [] if of else [r for r in data["rules"] if r["measure"].startswith("p") and not r["operation"]]
-    axes = _logarithmic(seconds, [*(v for name in BANDS for kind in ("", "service_") for v in series[kind + name] if v),
-                                  *(r["limit"] * 1e3 for r in limits)])
+    kinds = ("", "service_")
+    timed = [r for r in data["rules"] if r["measure"].removeprefix("service_")[0] in "pm" and not r["operation"]]
+    limits = [r for r in timed if r["measure"].startswith("service_") == bool(of)][:MOST_LIMITS]
+    axes = _logarithmic(seconds, [*(v for name in BANDS for kind in kinds for v in series[kind + name] if v),
+                                  *(r["limit"] * 1e3 for r in timed)])
     marks = [10.0**k for k in range(round(math.log10(axes.low)), round(math.log10(axes.top)) + 1)]
     width, p50, p95, p99 = series["width"], *(series[of + name] for name in ("p50", "p95", "p99"))
     parts = (*_band(axes, p50, p95, width, "p95"), *_band(axes, p95, p99, width, "p99"),
              *(p for name in BANDS for p in _line(axes, series[of + name], width, name)),
-             *(p for rule in limits[:MOST_LIMITS] for p in _limit(data, axes, rule)))
+             *(p for rule in limits for p in _limit(data, axes, rule)))
     told = (f"The median was at most {number(most(p50))} ms in any slice, p99 at most {number(most(p99))} ms, and the "
             f"largest of all {number(most(series[of + 'max']))} ms. The scale is logarithmic.")
     return told, (*PERCENTILES, *((("limit", "a rule's limit"),) if limits else ())), Drawn(axes, "ms", marks, parts)
@@ -263,34 +266,37 @@ def alive(data: Mapping[str, Any], series: Mapping[str, Any], seconds: float) ->
     """How many streams were alive: (second, number) pairs, as steps; and when the parts of them were back."""
     axes, marks = _linear(seconds, max(n for _, n in series["alive"]))
     points, before = [], 0.0
-    for x, number_alive in _thinned(axes, series["alive"]):
-        points += [f"{x:.1f},{axes.y(before):.1f}", f"{x:.1f},{axes.y(number_alive):.1f}"]
-        before = number_alive
+    for x, heights in _thinned(axes, series["alive"]):
+        points += [f"{x:g},{axes.y(n):.1f}" for n in dict.fromkeys((before, *heights[:-1]))] + [
+            f"{x:g},{axes.y(heights[-1]):.1f}"]
+        before = heights[-1]
     points.append(f"{axes.x(seconds):.1f},{axes.y(before):.1f}")
     back = [(part, s) for part, s in data["recovery"].items()]
     told = "; ".join(f"{part} % were back {'never' if s is None else f'after {s:.2f} s'}" for part, s in back)
     parts = (f'<polyline class="line p50" points="{" ".join(points)}"/>', *_returns(data, axes, back))
-    return (told or "None was dropped.") + ".", (("line p50", "alive"),), Drawn(axes, "", marks, parts)
+    keys = (("line p50", "alive"), *((("back", "back"),) if back else ()))
+    return f"{told or 'None was dropped'}.", keys, Drawn(axes, "", marks, parts)
 
 
-def _thinned(axes: Axes, pairs: Sequence[tuple[float, int]]) -> Iterator[tuple[float, int]]:
+def _thinned(axes: Axes, pairs: Sequence[tuple[float, int]]) -> Iterator[tuple[float, tuple[int, int, int]]]:
     """The least, the most and the last number of each column of the picture, so that no dip is lost."""
     columns: dict[int, list[int]] = {}
     for second, number_alive in pairs:
         x = axes.x(min(axes.seconds, max(0.0, second)))
         columns.setdefault(round(x / COLUMN), []).append(number_alive)
-    for column, seen in columns.items():
-        yield from ((column * COLUMN, n) for n in dict.fromkeys((min(seen), max(seen), seen[-1])))
+    yield from ((column * COLUMN, (min(seen), max(seen), seen[-1])) for column, seen in columns.items())
 
 
 def _returns(data: Mapping[str, Any], axes: Axes, back: Sequence[tuple[str, float | None]]) -> Iterator[str]:
-    for i, (part, after) in enumerate(back):
-        if after is not None:
-            x, y = axes.x(min(axes.seconds, data["plan"]["bell"] + after)), HEAD + HIGH - 42 + 15 * i
-            end = x > (LEFT + RIGHT) / 2
-            yield f'<line class="back" x1="{x:.1f}" x2="{x:.1f}" y1="{HEAD}" y2="{HEAD + HIGH}"/>'
-            yield (f'<text class="name" x="{x + (-5 if end else 5):.1f}" y="{y}" '
-                   f'text-anchor="{"end" if end else "start"}">{Markup.escape(part)} % after {after:.2f} s</text>')
+    """An upright line for each part, and beside the last of them what they stand for."""
+    came = [(part, after, axes.x(min(axes.seconds, data["plan"]["bell"] + after)))
+            for part, after in back if after is not None]
+    edge = max((x for _, _, x in came), default=0.0)
+    at, anchor = (edge + 8, "start") if edge < (LEFT + RIGHT) / 2 else (came[0][2] - 8, "end")
+    for i, (part, after, x) in enumerate(came):
+        yield f'<line class="back" x1="{x:.1f}" x2="{x:.1f}" y1="{HEAD}" y2="{HEAD + HIGH}"/>'
+        yield (f'<text class="name over" x="{at:.1f}" y="{HEAD + HIGH - 42 + 15 * i}" text-anchor="{anchor}">'
+               f'{Markup.escape(part)} % after {after:.2f} s</text>')
 
 
 def lateness(series: Mapping[str, Any], seconds: float) -> Parts:
