@@ -64,8 +64,8 @@ def says(data: Mapping[str, Any], results: Results, only: set[tuple[str, str]]) 
     yield SAYS[data["verdict"]]
     failed: list[Result] = [r for r in results.results if r.verdict == "fail"]
     if failed:
-        yield f"{len(failed)} of {len(results.results)} results on the traffic fail" + (
-            f", {sum((r.check, r.subject) in only for r in failed)} of them only under load."
+        yield f"{len(failed)} of {len(results.results)} results on the traffic fail{'s' * (len(failed) == 1)}" + (
+            f", {sum((r.check, r.subject) in only for r in failed)} only under load."
             if data["conformance"]["quiet"] else ".")
     elif results.results:
         yield f"None of {len(results.results)} results on the traffic fails."
