@@ -32,17 +32,20 @@ CONVENTION = "Conventions: streams have a heartbeat (ping and pong) by which sta
        sources=(CONVENTION, "RFC 6455 5.5.2, 5.5.3: a Pong repeats the Ping's data; only the latest Ping needs one"),
        remedy="Answer every Ping at once with its own payload, also while updates are being sent.")
 def pings_answered(recording: Recording, _target: Profile, _subject: Subject) -> Iterator[Observation]:
-    """Each Ping is followed by a Pong with the payload of it or of a later one, not by one with other bytes."""
+    """Each Ping is followed in time by a Pong with the payload of it or of a later one, not by one with other bytes."""
     for life in lives(recording, "idle"):
         pings, pongs = life.by("client", PING), life.by("server", PONG)
-        silent = False
+        missed: list[Frame] = []
         for number, ping in enumerate(pings):
             answers = {p.payload for p in pings[number:]}
             pong = next((p for p in pongs if p.at >= ping.at and p.payload in answers), None)
-            silent = silent or pong is None
-            yield holds(ping, pong) if pong else _unanswered(life, ping, recording)
+            if pong and earliest(recording, pong.at) <= ping.at + PONG_S:
+                yield holds(ping, pong)
+            else:
+                missed.append(ping)
+                yield _unanswered(life, ping, recording)
         # RFC 6455 5.5.3: a Pong may come unasked. Only in the place of one that is missing it is an altered one.
-        for pong in pongs if silent else ():
+        for pong in (p for p in pongs if missed and p.at >= missed[0].at):
             if pong.payload and pong.payload not in {p.payload for p in pings if p.at <= pong.at}:
                 yield broken("altered-payload", "the payload of a Ping", f"{len(pong.payload)} other bytes", pong)
 
@@ -55,7 +58,7 @@ def _unanswered(life: Life, ping: Frame, recording: Recording) -> Observation:
                          life.end)
     if lag(recording) > PONG_S / 2:
         return undecided("noisy", "the harness itself was late", ping)
-    return broken("no-pong", f"a Pong within {PONG_S:g} s", "none, or none with the payload", ping)
+    return broken("no-pong", f"a Pong within {PONG_S:g} s", "none in time, or none with the payload", ping)
 
 
 @check("WSH-003", title="The server beats at the declared interval", level=MUST, per="stream", where=server_beats,

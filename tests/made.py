@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from openbell.events import Event, Exchange, Fact, Headers, Message, Recording
+from openbell.events import Event, Exchange, Fact, Frame, Headers, Message, Recording
 from openbell.loading import load
 from openbell.profile import Profile
 from openbell.registry import Observation
@@ -54,6 +54,23 @@ def fact(name: str, **data: Any) -> Fact:
     return Fact(0, "made", -1.0, name, data)
 
 
+def frame(payload: Any = b"", **changes: Any) -> Frame:
+    """One frame, by default a whole text message of the server on connection 1. Bytes go as they are, else JSON."""
+    content = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return replace(Frame(0, "made", "", "direct", 1, -1.0, "server", 1, content), **changes)
+
+
+def ended(side: str, **changes: Any) -> Fact:
+    """The end of the stream on connection 1, or on another, by one of the sides."""
+    told = {"conn": 1, "side": side, "how": "close 1000", "violation": None}
+    return replace(fact("stream_end", **told | {"conn": changes.pop("conn", 1)}), **changes)
+
+
+def script(name: str, answer: str = "ok", **data: Any) -> Fact:
+    """How a script was answered on connection 1, or on another; a position and an epoch that it was filled with."""
+    return fact("stream_script", **{"conn": 1, "script": name, "answer": answer} | data)
+
+
 def recording(*events: Event) -> Recording:
     """The events, numbered from 1 and, where they say nothing of it, one tenth of a second apart."""
     return Recording(tuple(_placed(event, n) for n, event in enumerate(events, 1)))
@@ -63,7 +80,7 @@ def _placed(event: Event, n: int) -> Event:
     event = replace(event, n=event.n or n)
     if isinstance(event, Exchange) and event.sent < 0:
         return replace(event, sent=n * STEP_S, first=n * STEP_S + TOOK_S, done=n * STEP_S + TOOK_S)
-    return replace(event, at=n * STEP_S) if isinstance(event, Fact) and event.at < 0 else event
+    return replace(event, at=n * STEP_S) if isinstance(event, Fact | Frame) and event.at < 0 else event
 
 
 def profile(**changes: Mapping[str, Any]) -> Profile:
