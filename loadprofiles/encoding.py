@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,6 +13,7 @@ from openbell.profile import Profile
 from openbell.wire import Request
 
 UNIQUE, ID = "openbell-unique-0", "openbell-id-0"
+MARK = b"openbell-credentials-0"
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,19 @@ class Template:
     fields: tuple[tuple[bytes, bytes], ...]
     content: bytes
     needs_id: bool
+    public: bool = False
+    begin: bytes = b""
+    end: bytes = b""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether nothing but the credentials changes between two calls."""
+        return bool(self.begin)
 
     def wire(self, credentials: bytes, unique: str, item: str) -> bytes:
         """The bytes of one request. `credentials` are whole header lines."""
+        if self.begin:
+            return self.begin + credentials + self.end
         content = self.content
         if content:
             content = content.replace(UNIQUE.encode(), unique.encode())
@@ -56,9 +67,14 @@ def template(target: Profile, operation: str, principal: str) -> Template:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     fields = (("Host", parts.netloc), *request.headers)
     needs = ID in request.url or ID.encode() in request.content
-    return Template(request.method, path, request.url,
+    made = Template(request.method, path, request.url,
                     tuple((k.encode(), v.encode("utf-8", "surrogateescape")) for k, v in fields), request.content,
-                    needs)
+                    needs, op.public)
+    whole = made.wire(MARK, UNIQUE, ID)
+    if needs or UNIQUE.encode() in whole:
+        return made
+    begin, _, end = whole.partition(MARK)
+    return replace(made, begin=begin, end=end)
 
 
 def credential_lines(lines: list[list[str]]) -> bytes:

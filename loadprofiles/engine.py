@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import gevent
@@ -79,23 +78,23 @@ class Engine:
 
     # --- for users
 
-    @contextmanager
-    def job(self) -> Iterator[Job]:
-        """The next arrival, waited for; it has ended when the block has."""
+    def take(self) -> Job:
+        """The next arrival, waited for; `done` ends it."""
         self.ready.acquire()
-        job, me = self.waiting.popleft(), gevent.getcurrent()
+        job = self.waiting.popleft()
         job.start = time.monotonic()
         self.started += 1
         self.mark += job.arrival.mark()
         self.tally.counts["started", job.slice] += 1
-        self.jobs[me] = job
-        try:
-            yield job
-        finally:
-            if self.jobs.pop(me, None):
-                if job.first:
-                    self.measured(job, job.arrival.operation or "(none)", None, SILENT)
-                self.finished += 1
+        self.jobs[gevent.getcurrent()] = job
+        return job
+
+    def done(self, job: Job) -> None:
+        """The arrival has ended."""
+        if self.jobs.pop(gevent.getcurrent(), None):
+            if job.first:
+                self.measured(job, job.arrival.operation or "(none)", None, SILENT)
+            self.finished += 1
 
     def measured(self, job: Job, name: str, service_s: float | None, outcome: str) -> float:
         """Notes a request of an arrival and gives its latency in seconds. Only the first counts from when the arrival

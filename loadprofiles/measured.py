@@ -88,6 +88,7 @@ def verdict(rulings: Sequence[Ruling]) -> Verdict:
 def to_json(run: Measured) -> dict[str, Any]:
     """The JSON of `load.json`: seconds in the plan and the rules, milliseconds in the summaries."""
     plan, tally, rulings = run.offer.plan, run.heard.tally, run.rulings()
+    tally.sorted()
     planned = run.planned
     return {
         "format": FORMAT, "version": VERSION, "verdict": verdict(rulings),

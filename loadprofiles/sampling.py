@@ -46,17 +46,20 @@ class Sampler:
         self.target, self.phases, self.stride, self.redactor, self.give = target, phases, stride, redactor, give
         self._failures: Counter[tuple[str, str]] = Counter()
 
-    def offer(self, job: Job, operation: str, url: str, wire: bytes, response: Response | None,
-              failure: Exception | None, said: str) -> None:
-        """Takes the exchange if it belongs to the sample."""
+    def wants(self, job: Job, said: str) -> bool:
+        """Whether the arrival's exchange belongs to the sample."""
+        if said == OK:
+            return job.arrival.number % self.stride == 0
         phase = self.phases[job.arrival.phase]
-        if said != OK:
-            self._failures[phase, said] += 1
-        first = said != OK and self._failures[phase, said] <= FAILURES
-        if job.arrival.number % self.stride and not first:
-            return
-        seen = as_exchange(self.target, operation, job.arrival.principal, f"{phase}:{job.arrival.number}", wire,
-                           response, url=url, no_reply=str(failure) if failure else None, sent=job.start)
+        self._failures[phase, said] += 1
+        return job.arrival.number % self.stride == 0 or self._failures[phase, said] <= FAILURES
+
+    def offer(self, job: Job, operation: str, url: str, wire: bytes, response: Response | None,
+              failure: Exception | None) -> None:
+        """Takes the exchange."""
+        label = f"{self.phases[job.arrival.phase]}:{job.arrival.number}"
+        seen = as_exchange(self.target, operation, job.arrival.principal, label, wire, response, url=url,
+                           no_reply=str(failure) if failure else None, sent=job.start)
         self.give({"exchange": event_json(self._clean(seen))})
 
     def _clean(self, seen: Exchange) -> Exchange:

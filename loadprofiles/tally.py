@@ -6,6 +6,8 @@ two is exact: it makes no difference how many workers shared the arrivals.
 
 from __future__ import annotations
 
+from array import array
+from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -23,46 +25,66 @@ def _new(key: Key) -> Any:
 
 
 class Tally:
-    """Histograms and counts by key; a key's first member says what is measured, the rest of what."""
+    """Histograms and counts by key; a key's first member says what is measured, the rest of what.
+
+    `record` only keeps the value: sorting it into a histogram costs ten times as much, and a worker has better things
+    to do. The values go to the parent with the next delta, which sorts them in.
+    """
 
     def __init__(self) -> None:
         self.histograms: dict[Key, Any] = {}
         self.counts: Counter[Key] = Counter()
+        self._values: dict[Key, array[int]] = {}
 
     def record(self, key: Key, seconds: float) -> None:
         """Adds one value; below a microsecond and above an hour it counts as the bound."""
-        histogram = self.histograms.get(key)
-        if histogram is None:
-            histogram = self.histograms[key] = _new(key)
-        histogram.record_value(min(HIGHEST_US, max(LOWEST_US, round(seconds * 1e6))))
+        us = int(seconds * 1e6)
+        us = HIGHEST_US if us > HIGHEST_US else max(LOWEST_US, us)
+        try:
+            self._values[key].append(us)
+        except KeyError:
+            self._values[key] = array("Q", (us,))
 
     def delta(self) -> dict[str, Any]:
         """All that was added since the last delta, as JSON; it is then forgotten here."""
-        out = {"histograms": [[list(k), h.encode().decode()] for k, h in self.histograms.items() if h.total_count],
-               "counts": [[list(k), n] for k, n in self.counts.items()]}
-        # A new histogram costs a twentieth of a reset one, which would hold up the arrivals meanwhile.
-        self.histograms.clear()
+        out = {"values": [[list(k), b64encode(v.tobytes()).decode()] for k, v in self._values.items()],
+               "histograms": [], "counts": [[list(k), n] for k, n in self.counts.items()]}
+        self._values.clear()
         self.counts.clear()
         return out
 
     def merge(self, delta: Mapping[str, Any]) -> None:
-        """Adds a delta. Raises ValueError, KeyError or TypeError for what is none."""
+        """Adds a delta, or the histograms of a `load.json`. Raises ValueError, KeyError or TypeError for neither."""
         for members, encoded in delta["histograms"]:
-            key = tuple(members)
-            if key not in self.histograms:
-                self.histograms[key] = _new(key)
-            self.histograms[key].decode_and_add(encoded)
-        for key, count in delta["counts"]:
-            self.counts[tuple(key)] += count
+            self._of(tuple(members)).decode_and_add(encoded)
+        for members, packed in delta.get("values", ()):
+            self._sort(tuple(members), array("Q", b64decode(packed)))
+        for members, count in delta["counts"]:
+            self.counts[tuple(members)] += count
 
     def add(self, key: Key, histogram: Any) -> None:
         """Adds a histogram to that of the key."""
+        self._of(key).add(histogram)
+
+    def _of(self, key: Key) -> Any:
         if key not in self.histograms:
             self.histograms[key] = _new(key)
-        self.histograms[key].add(histogram)
+        return self.histograms[key]
+
+    def _sort(self, key: Key, values: Iterable[int]) -> None:
+        histogram = self._of(key)
+        for value, count in Counter(values).items():
+            histogram.record_value(value, count)
+
+    def sorted(self) -> None:
+        """Sorts in what `record` has kept."""
+        for key, values in self._values.items():
+            self._sort(key, values)
+        self._values.clear()
 
     def pick(self, *begin: str | int, last: str = "") -> Distribution:
         """The sum of all histograms whose key begins so, and ends with `last` where it is given."""
+        self.sorted()
         return Distribution(h for k, h in self.histograms.items()
                             if k[: len(begin)] == begin and (not last or k[-1] == last))
 

@@ -66,11 +66,19 @@ def _engine(tasks: TaskSet) -> Engine | None:
 
 def _next(self: TaskSet) -> None:
     engine, waiting = _engine(self), self._task_queue[0]
-    if engine is None or (isinstance(waiting, type) and issubclass(waiting, TaskSet)):
+    if engine is None or isinstance(self.user, DeclaredUser) or _is_set(waiting):
         _own_next(self)
         return
-    with engine.job():
+    job = engine.take()
+    try:
         _own_next(self)
+    finally:
+        engine.done(job)
+
+
+def _is_set(waiting: Any) -> bool:
+    """Whether the next task is a set of tasks, whose own tasks wait for arrivals."""
+    return isinstance(waiting, type) and issubclass(waiting, TaskSet)
 
 
 def _wait(self: TaskSet) -> None:
@@ -141,39 +149,45 @@ class Desk:
 
 
 class DeclaredUser(User):
-    """Sends the target's declared operations as the arrivals say."""
+    """Sends the target's declared operations as the arrivals say, one after another."""
 
     abstract = True
 
     @task
     def arrive(self) -> None:
-        """One arrival, one request."""
+        """Arrivals until the user is stopped: one request each."""
         desk: Desk = self.environment.openbell_desk
-        job = self.environment.openbell_engine.jobs[getcurrent()]
-        send(desk, job, self.environment.events.request.fire)
+        engine: Engine = self.environment.openbell_engine
+        fire = self.environment.events.request.fire
+        while True:
+            job = engine.take()
+            try:
+                send(desk, job, fire)
+            finally:
+                engine.done(job)
 
 
 def send(desk: Desk, job: Job, fire: Callable[..., None]) -> None:
     """Sends the arrival's operation and fires the request event."""
-    arrival = job.arrival
-    unique = f"ob-{desk.stamp}-{arrival.number:09d}"
-    operation, item = desk.subject(arrival.operation, arrival.principal)
-    form = desk.template(operation, arrival.principal)
-    op = desk.target.operation[operation]
-    wire = form.wire(b"" if op.public else desk.credentials.get(arrival.principal, b""), unique, item)
+    principal, number = job.arrival.principal, job.arrival.number
+    operation, item = desk.subject(job.arrival.operation, principal)
+    form = desk.template(operation, principal)
+    unique = "" if form.fixed else f"ob-{desk.stamp}-{number:09d}"
+    wire = form.wire(b"" if form.public else desk.credentials.get(principal, b""), unique, item)
     response: Response | None = None
     failure: Exception | None = None
     try:
         response = desk.pool.send(wire, repeatable=form.method in SAFE, bodyless=form.method == "HEAD")
-        said = desk.outcome(operation, response, wire, arrival.principal)
+        said = desk.outcome(operation, response, wire, principal)
     except NoReply as error:
         failure, said = error, str(error).partition(":")[0]
-    desk.settle(operation, arrival.principal, item, unique, response, said)
+    desk.settle(operation, principal, item, unique, response, said)
     service_s = response.done - response.sent if response else time.monotonic() - job.start
     fire(request_type=form.method, name=operation, response_time=service_s * 1e3,
          response_length=len(response.content) if response else 0, context={"outcome": said}, response=response,
          exception=failure or (None if said == OK else Unwell(said)))
-    desk.sampler.offer(job, operation, form.filled_url(unique, item), wire, response, failure, said)
+    if desk.sampler.wants(job, said):
+        desk.sampler.offer(job, operation, form.filled_url(unique, item), wire, response, failure)
 
 
 class Unwell(Exception):

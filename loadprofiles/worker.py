@@ -110,6 +110,9 @@ class Worker:
         self.desk = self._desk(phases)
         self.environment.openbell_desk = self.desk  # type: ignore[attr-defined]
         self.runner = self.environment.create_local_runner()
+        if not setup.get("locustfile"):
+            # Nobody looks at Locust's own statistics of the declared users: they cost more than the measurement.
+            self.environment.events.request._handlers.clear()  # noqa: SLF001
         self.processor = Processor()
         self.weather: Weather | None = None
         self.said: dict[str, Any] = {}
@@ -160,8 +163,7 @@ class Worker:
         self.tick()
         self.talk.say({"end": {"lost_samples": self.talk.lost, "connections": self.desk.pool.opened,
                                "substituted": self.desk.substituted, "stopped": self.engine.stopped.is_set(),
-                               "longest_line": self.engine.longest_line, "mark": self.engine.mark & (2**64 - 1),
-                               "locust": self._locust()}})
+                               "longest_line": self.engine.longest_line, "mark": self.engine.mark & (2**64 - 1)}})
 
     def _weather(self, begin: float) -> Weather:
         """The streams of this worker."""
@@ -175,10 +177,6 @@ class Worker:
                                (self.plan.profile.phases[0].name, self.plan.profile.phases[-1].name),
                                setup["index"])
         return self.weather
-
-    def _locust(self) -> list[list[Any]]:
-        """Locust's own statistics, for its own CSV."""
-        return [[e.method, e.name, e.num_requests, e.num_failures] for e in self.environment.stats.entries.values()]
 
     def _tick_for_ever(self) -> None:
         while True:
