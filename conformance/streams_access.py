@@ -48,6 +48,8 @@ def data_to_its_owner(recording: Recording, target: Profile, subject: Subject) -
             yield broken(rule, "no data", f"{seen[0].kind} delivered", probe, seen[0].frame)
         elif news is None or not news.data["heard"]:
             yield undecided("control_failed", "nothing was delivered to a client with a good credential either", probe)
+        elif life.end and life.end.data["side"] == "harness" and life.end.at < news.at:
+            yield undecided("budget", "the harness read no more of the stream when there was data", life.end)
         else:
             yield holds(probe, news)
 
@@ -78,6 +80,8 @@ def stream_ends_with_token(recording: Recording, target: Profile, subject: Subje
                      token, late.frame)
     elif life.end and life.end.data["side"] == "server":
         yield _ended(life.end, token)
+    elif life.end and life.end.at < (news or token).at:
+        yield undecided("budget", f"the {life.end.data['side']} ended the stream before it was seen", life.end)
     elif news is None or not news.data["heard"]:
         yield undecided("control_failed", "a stream with a new token got nothing either", token)
     else:
