@@ -29,31 +29,33 @@ def ordered_without_gaps(recording: Recording, target: Profile, subject: Subject
 
 def _steps(life: Life, stream: Stream, marks: list[int]) -> Iterator[Observation]:
     updates = life.updates(stream)
-    later = {u.position: i for i, u in enumerate(updates)}
+    later = {u.place: i for i, u in enumerate(updates)}
     seen: set[str] = set()
     last = 0
     for index, (before, update) in enumerate(pairwise(updates), 1):
         seen.add(before.position)
         last = max(last, _number(before.position))
-        marked = bisect(marks, before.event.n) < bisect(marks, update.event.n)
-        if update.position in seen or marked:
-            continue
-        comes_later = later.get(update.previous, 0) > index
-        rule = _step(before, update, stream.sequence, seen, last, comes_later=comes_later)
-        if rule is None:
+        if bisect(marks, before.event.n) < bisect(marks, update.event.n):
+            seen, last = set(), 0
+        elif before.epoch != update.epoch:
+            seen, last = set(), 0
             yield holds(before.event, update.event)
-        else:
-            yield broken(rule, f"the update behind {before.position}", f"{update.position}"
-                         + (f", behind {update.previous}" if update.previous else ""), before.event, update.event)
+        elif update.position not in seen:
+            comes_later = later.get((update.epoch, update.previous), 0) > index
+            yield _said(_step(update, stream.sequence, seen, last, comes_later=comes_later), before, update)
 
 
-def _step(before: Update, update: Update, sequence: Sequence | None, seen: set[str], last: int, *,
-          comes_later: bool) -> str | None:
-    """The rule that a step breaks: back, or over something."""
-    if before.epoch != update.epoch:
-        return None
+def _said(rule: str | None, before: Update, update: Update) -> Observation:
+    if rule is None:
+        return holds(before.event, update.event)
+    behind = f", behind {update.previous}" if update.previous else ""
+    return broken(rule, f"the update behind {before.position}", update.position + behind, before.event, update.event)
+
+
+def _step(update: Update, sequence: Sequence | None, seen: set[str], last: int, *, comes_later: bool) -> str | None:
+    """The rule that a step breaks: back, or over something; of repetitions it says nothing."""
     number = _number(update.position)
-    if (number and number < last) or comes_later:
+    if (number and number < last) or (comes_later and update.previous not in seen):
         return "reversed"
     if update.previous:
         return None if update.previous in seen else "gap"
@@ -78,21 +80,23 @@ def delivered_as_promised(recording: Recording, target: Profile, subject: Subjec
     told = {u.place: u for u in truth(recording, target, stream)}
     first: dict[tuple[str, str], Update] = {}
     for life in lives(recording, "round"):
-        here, before = set[str](), set(first)
+        here, before = set[str | tuple[str, str]](), set(first)
         for update in life.updates(stream):
             known = first.setdefault(update.place, update)
             again = update.place in before and stream.delivery == "exactly_once"
-            yield _delivery(update, known, told.get(update.place, known), twice=update.id in here, again=again)
-            here.add(update.id)
+            same = update.id or update.place
+            yield _delivery(update, known, told.get(update.place, known), twice=same in here, again=again)
+            here.add(same)
 
 
 def _delivery(update: Update, known: Update, told: Update, *, twice: bool, again: bool) -> Observation:
-    other = next((u for u in (known, told) if u.id != update.id), None)
+    other = next((u for u in (known, told) if u.id and u.id != update.id), None)
     if other:
         return broken("new-id", f"the id {other.id}", f"the id {update.id} at the same position {update.position}",
                       other.event, update.event)
     if twice:
-        return broken("duplicate-in-session", "each event once in a session", f"{update.id} again", update.event)
+        return broken("duplicate-in-session", "each event once in a session",
+                      f"{update.id or update.position} again", update.event)
     if again:
         return broken("repeated", "each event exactly once", f"{update.id} again after a resume", update.event)
     if not same_content(update.value, known.value):
