@@ -2,8 +2,9 @@
 
 Lives are joined by the position at which each is resumed: between that position and the last update that a life
 delivered, everything that the truth names must have come in some life. What is missing before a life's first new update
-was lost in the gap, what is missing later was lost live; so was what had been made, and time enough been left for it,
-when a life ended that delivered nothing more. A connection that beats and delivers nothing is no recovery.
+and was not made while it lasted was lost in the gap, what else is missing was lost live; so was what had been made, and
+time enough been left for it, when a life ended that delivered nothing more. A connection that beats and delivers
+nothing is no recovery.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from openbell.conformance.stream_lives import Life, Update, lives, truth
+from openbell.conformance.stream_lives import Life, Update, lag, lives, truth
 from openbell.events import Exchange, Fact, Frame, Recording
 from openbell.locate import parse_json, pointer, text
 from openbell.profile import Profile, Stream
@@ -32,6 +33,7 @@ class _Story:
     delivered: frozenset[int]
     made: Mapping[int, Exchange]
     lives: tuple[Life, ...]
+    patience_s: float
 
 
 def _story(recording: Recording, target: Profile, stream: Stream) -> _Story:
@@ -42,7 +44,8 @@ def _story(recording: Recording, target: Profile, stream: Stream) -> _Story:
     requests = _requests(recording, target, stream)
     made = {i: requests[key] for i, u in reversed(tuple(enumerate(told))) if (key := _key(u, stream)) in requests}
     firsts = {e.n: i for i, e in made.items()}
-    return _Story(stream, told, index, delivered, {i: made[i] for i in firsts.values()}, found)
+    return _Story(stream, told, index, delivered, {i: made[i] for i in firsts.values()}, found,
+                  stream.within_s + lag(recording))
 
 
 def _key(update: Update, stream: Stream) -> str:
@@ -54,7 +57,8 @@ def _requests(recording: Recording, target: Profile, stream: Stream) -> Mapping[
     by = stream.published.by if stream.published else ""
     at = target.operation[by].id or "/id"
     done = (e for e in recording.exchanges() if e.operation == by and e.reply and e.status and e.status < 300)
-    return {text(pointer(parse_json(e.reply.content), at)): e for e in done if e.reply}
+    found = {text(pointer(parse_json(e.reply.content), at)): e for e in done if e.reply}
+    return {id_: e for id_, e in found.items() if id_}
 
 
 @check("WSR-002", title="Nothing is lost over a reconnect within the retention", level=MUST, per="stream",
@@ -92,12 +96,20 @@ def _missing(story: _Story, life: Life, entered: Fact) -> list[tuple[str, int]]:
     if _marked(story, life):
         return []
     updates = [story.index[u.place] for u in life.updates(story.stream) if u.place in story.index]
-    start = story.index.get(_since(entered), updates[0] if updates else len(story.told))
+    start = _start(story, entered, updates)
     new = [i for i in updates if i > start]
     end = life.end.at if life.end else entered.at
-    due = [i for i, e in story.made.items() if i > start and e.done + story.stream.within_s <= end]
+    due = [i for i, e in story.made.items() if i > start and e.done + story.patience_s <= end]
     missing = (i for i in range(start + 1, max([start, *new, *due]) + 1) if i not in story.delivered)
     return [("lost-in-gap" if _in_gap(story, i, new, entered) else "lost-live", i) for i in missing]
+
+
+def _start(story: _Story, entered: Fact, updates: list[int]) -> int:
+    """The last place of the truth that a connection was not owed: the asked one; without it, the one before what was
+    made while it was subscribed, or the first that was delivered."""
+    asked = story.index.get(_since(entered))
+    owed = (i - 1 for i, e in story.made.items() if e.sent >= entered.at)
+    return min((*updates[:1], *owed), default=len(story.told)) if asked is None else asked
 
 
 def _since(entered: Fact) -> tuple[str, str]:
@@ -105,8 +117,12 @@ def _since(entered: Fact) -> tuple[str, str]:
 
 
 def _in_gap(story: _Story, i: int, new: list[int], entered: Fact) -> bool:
-    """Whether it stands before all that is new on the connection; where nothing is, whether it was made before."""
-    return i < min(new) if new else i not in story.made or story.made[i].done <= entered.at
+    """Whether it stands before all that is new on the connection and was not made on it; where nothing is new, whether
+    it was made before."""
+    made = story.made.get(i)
+    if made and made.sent >= entered.at:
+        return False
+    return i < min(new) if new else not made or made.done <= entered.at
 
 
 def _intact(story: _Story, before: Life | None, life: Life) -> Iterator[Observation]:

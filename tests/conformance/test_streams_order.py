@@ -55,8 +55,8 @@ def ordered(*frames, target=LINKED):
     ([at("10"), at("20")], STEPPED),
     ([at(1, 0), at(99, 98, conn=2), at(2, 1)], LINKED),
 ], ids=["dense", "sparse with links", "strings with links", "links missing", "sparse", "steps", "a gap told",
-        "told, steps", "told, from before", "repeated from before", "a new epoch", "a new epoch, no links", "other frames",
-        "no position", "numbers as strings", "another connection"])
+        "told, steps", "told, from before", "repeated from before", "a new epoch", "a new epoch, no links",
+        "other frames", "no position", "numbers as strings", "another connection"])
 def test_an_order_that_is_kept(frames, target):
     assert set(ordered(*frames, target=target)) == {"holds"}
 
