@@ -35,11 +35,9 @@ def _steps(life: Life, stream: Stream, marks: list[int]) -> Iterator[Observation
     for index, (before, update) in enumerate(pairwise(updates), 1):
         seen.add(before.position)
         last = max(last, _number(before.position))
-        if bisect(marks, before.event.n) < bisect(marks, update.event.n):
+        marked = bisect(marks, before.event.n) < bisect(marks, update.event.n)
+        if marked or before.epoch != update.epoch:
             seen, last = set(), 0
-        elif before.epoch != update.epoch:
-            seen, last = set(), 0
-            yield holds(before.event, update.event)
         elif update.position not in seen:
             comes_later = later.get((update.epoch, update.previous), 0) > index
             yield _said(_step(update, stream.sequence, seen, last, comes_later=comes_later), before, update)
