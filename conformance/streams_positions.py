@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from openbell.conformance.stream_lives import Life, lives, truth
+from openbell.conformance.stream_lives import Life, Update, lives, truth
 from openbell.conformance.streams_access import data, of_another
 from openbell.events import Recording
+from openbell.locate import pointer, text
 from openbell.profile import Profile, Stream
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.streams_access import private
@@ -38,17 +39,21 @@ def refused_openly(recording: Recording, target: Profile, subject: Subject) -> I
     for life in lives(recording):
         if life.label not in {*RULES, "retained"}:
             continue
-        refused = openly(life, stream)
-        if refused != (life.label == "retained") or (not refused and _in_full(life, recording, target, stream)):
+        refused, full = openly(life, stream), _in_full(life, recording, target, stream)
+        if full or (refused and life.label != "retained"):
             yield holds(life.handshake, *life.frames[-1:])
         elif not (news and news.data["heard"]):
             yield undecided("control_failed", "a stream without a position got nothing either", life.handshake)
-        elif life.label == "retained":
+        elif life.label != "retained":
+            yield broken(RULES[life.label], f"{WHY[life.label]} refused openly", "accepted without a word",
+                         life.handshake, *life.frames[-2:])
+        elif refused:
             yield broken("refused-within-retention", "the updates behind a retained position", "a refusal",
                          life.handshake, *life.frames[-2:])
         else:
-            yield broken(RULES[life.label], f"{WHY[life.label]} refused openly", "accepted without a word",
-                         life.handshake, *life.frames[-2:])
+            # What is lost behind a position that is accepted is WSR-002's to judge.
+            yield undecided("precondition", "a retained position was accepted, and what stands behind it did not come",
+                            life.handshake)
 
 
 def _in_full(life: Life, recording: Recording, target: Profile, stream: Stream) -> bool:
@@ -68,11 +73,11 @@ def bound_to_principal(recording: Recording, target: Profile, subject: Subject) 
     """Another principal that resumes at this one's position is refused, or gets its own data and nothing else."""
     stream = target.stream[subject.name]
     news = next(recording.facts("news"), None)
-    owned = {u.id for u in truth(recording, target, stream)}
+    owned = {_known(u, stream) for u in truth(recording, target, stream) if u.id}
     for shake in recording.exchanges("foreign"):
         life = next((one for one in lives(recording) if one.conn == shake.conn), None)
         updates = life.updates(stream) if life else ()
-        leaked = next((u.event for u in updates if u.id in owned), None) or next(
+        leaked = next((u.event for u in updates if _known(u, stream) in owned), None) or next(
             (m.frame for m in (data(life, stream) if life and news else ())
              if of_another(m, stream, str(news.data["id"]) if news else "")), None)
         if leaked:
@@ -81,3 +86,8 @@ def bound_to_principal(recording: Recording, target: Profile, subject: Subject) 
             yield undecided("control_failed", "its own principal got nothing either", shake)
         else:
             yield holds(shake, news)
+
+
+def _known(update: Update, stream: Stream) -> tuple[str, str]:
+    """What tells an update from others': its id, which may be counted for each owner, and what it is about."""
+    return update.id, text(pointer(update.value, stream.published.key)) if stream.published else ""
