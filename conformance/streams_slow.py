@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from openbell.conformance.stream_lives import Life, lag, lives
+from openbell.conformance.stream_lives import Life, Update, lag, lives
 from openbell.events import Fact, Recording
-from openbell.profile import Profile, Stream
+from openbell.profile import Profile, Sequence, Stream
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.streams_slow import busy, stream_slow
 from openbell.target import Subject, countable
@@ -53,24 +53,41 @@ def _stalled(witness: Life, stream: Stream, paused: Fact, resumed: Fact) -> Obse
 
 def _after(slow: Life, stream: Stream, resumed: Fact) -> Observation:
     """What the slow consumer got once it read again."""
-    told = [m for m in slow.messages(stream) if m.kind in {"gap", "snapshot", "error"} and m.frame.at >= resumed.at]
+    later = [m for m in slow.messages(stream) if m.frame.n > resumed.n]
+    told = next((m for m in later if m.kind in {"gap", "snapshot", "error"}), None)
     updates = slow.updates(stream)
-    read = [u for u in updates if u.event.n > resumed.n]
-    hole = next(((a, b) for a, b in pairwise(updates) if _hole(a.position, b.position, b.previous)), None)
+    steps = [(a, b) for a, b in pairwise(updates) if b.event.n > resumed.n and a.epoch == b.epoch]
+    hole = next(((a, b) for a, b in steps if _hole(a, b, stream.sequence)), None)
+    read = [m.frame for m in later if m.kind == "update"]
     if told:
-        return holds(resumed, told[0].frame)
+        return holds(resumed, told.frame)
     if hole:
         return broken("unmarked-gap", f"the update behind {hole[0].position}, or a word on what is missing",
                       hole[1].position, resumed, hole[0].event, hole[1].event)
     if slow.end and slow.end.data["side"] == "server":
         return holds(resumed, slow.end)
     if not read:
-        return broken("never-again", "updates, a word on what is missing, or the end", "nothing", resumed)
-    return holds(resumed, read[0].event, read[-1].event)
+        return _nothing(slow, resumed)
+    if not any(_linked(b, stream.sequence) for _, b in steps):
+        return undecided("vacuous", "its updates do not tell whether one is missing", resumed, *read[:1])
+    return holds(resumed, read[0], read[-1])
 
 
-def _hole(before: str, position: str, previous: str) -> bool:
-    """Whether something is missing between two updates: by the link where there is one, else by numbers."""
-    if previous:
-        return previous != before
-    return countable(before) and countable(position) and int(position) > int(before) + 1
+def _nothing(slow: Life, resumed: Fact) -> Observation:
+    if slow.end and slow.end.data["side"] == "harness":
+        return undecided("budget", "the harness read no more of it", slow.end)
+    return broken("never-again", "updates, a word on what is missing, or the end", "nothing", resumed)
+
+
+def _linked(update: Update, sequence: Sequence | None) -> bool:
+    """Whether an update tells that one before it is missing: it names it, or numbers grow by a declared step."""
+    return bool(update.previous or (sequence and sequence.step and countable(update.position)))
+
+
+def _hole(before: Update, update: Update, sequence: Sequence | None) -> bool:
+    """Whether something is missing between two updates: by the link where there is one, else by the declared step."""
+    if update.previous:
+        return update.previous != before.position
+    step = sequence.step if sequence else None
+    return bool(step and countable(before.position) and countable(update.position)
+                and int(update.position) > int(before.position) + step)

@@ -30,8 +30,8 @@ TOLD = truth(1, 2, 3, 4, 5)
 
 def probe(label, *messages, at=2, epoch="x", answer="ok", conn=1, end=None):
     frames = [m if not isinstance(m, dict) else frame(m, conn=conn) for m in messages]
-    return [exchange(label, 101, conn=conn), *frames,
-            script("resubscribe", answer, conn=conn, position=at, epoch=epoch), *([ended(end, conn=conn)] if end else [])]
+    answered = script("resubscribe", answer, conn=conn, position=at, epoch=epoch)
+    return [exchange(label, 101, conn=conn), *frames, answered, *([ended(end, conn=conn)] if end else [])]
 
 
 def judged(*events, news=NEWS, told=TOLD, target=TARGET):
