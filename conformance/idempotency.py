@@ -59,6 +59,8 @@ def one_effect(recording: Recording, target: Profile, subject: Subject) -> Itera
         yield broken("second-effect", "one effect", f"{len(ids)}: {', '.join(ids)}", *shown)
     elif not settled.data["ids"] or lost.status is not None:
         yield undecided("vacuous", "the first request had no effect, or its reply was not lost", lost, settled)
+    elif not ids:
+        yield undecided("precondition", "the listing no longer tells of what was made", settled, after)
     else:
         yield _told(retries, settled.data["ids"][0], target, subject, shown)
 
@@ -95,5 +97,7 @@ def one_of_many(recording: Recording, target: Profile, _subject: Subject) -> Ite
             yield undecided("no_reply", "none of the requests was let in and answered", *shown)
         elif not any(map(_ok, sent)):
             yield broken("none-succeeds", "one success", "none", *shown)
+        elif not ids:
+            yield undecided("precondition", "the listing does not tell of what was made", *shown)
         else:
             yield holds(*shown)
