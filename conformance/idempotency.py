@@ -59,10 +59,10 @@ def one_effect(recording: Recording, target: Profile, subject: Subject) -> Itera
         yield broken("second-effect", "one effect", f"{len(ids)}: {', '.join(ids)}", *shown)
     elif not settled.data["ids"] or lost.status is not None:
         yield undecided("vacuous", "the first request had no effect, or its reply was not lost", lost, settled)
-    elif not ids:
-        yield undecided("precondition", "the listing no longer tells of what was made", settled, after)
     else:
-        yield _told(retries, settled.data["ids"][0], target, subject, shown)
+        found = _told(retries, settled.data["ids"][0], target, subject, shown)
+        yield found if ids or found.state != "holds" else undecided(
+            "precondition", "the listing no longer tells of what was made", settled, after)
 
 
 def _told(retries: tuple[Exchange, ...], made: str, target: Profile, subject: Subject,
