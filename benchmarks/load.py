@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,14 +83,14 @@ def ours(url, *arguments, both=False):
         return json.loads(found.read_text()), [e for e in map(json.loads, lines) if e["kind"] == "fact"]
 
 
-def stock(url, users, wait, seconds):
-    """Stock Locust on the second core; gives what it says of itself."""
+def stock(url, users, wait, seconds, both=False):
+    """Stock Locust on the second core, or on both; gives what it says of itself."""
     with TemporaryDirectory() as folder:
         (Path(folder) / "stock.py").write_text(STOCK.format(wait=wait))
         done = subprocess.run(
             [LOCUST, "-f", "stock.py", "--headless", "-u", str(users), "-r", str(users), "-t", f"{seconds}s", "-H", url,
              "--only-summary"], cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-            preexec_fn=pinned(1))
+            preexec_fn=None if both else pinned(1))
     line = next(x for x in done.stdout.splitlines() if x.startswith("STOCK "))
     return json.loads(line[6:])
 
@@ -143,34 +142,48 @@ def stalled():
           f"p99 {said['p99'] / wanted[1]:.3f} of arithmetic")
 
 
-def spent(data):
-    """CPU seconds of the workers while arrivals were executed."""
-    lengths = Counter()
-    for phase in data["plan"]["phases"]:
-        lengths[phase["name"]] += phase["end"] - phase["begin"]
-    return sum((c or 0.0) * lengths[name] for name, h in data["health"].items() for c in h["cpu"])
+READER = """
+from locust import FastHttpUser, task
+
+class Reader(FastHttpUser):
+    @task
+    def read(self):
+        self.client.get("/read")
+"""
+
+
+def per_second(url, peak, users_file=None):
+    """Requests of ours per CPU-second of the worker; more than it can do waits in line, so it never pauses."""
+    more = ["--locustfile", users_file] if users_file else []
+    data, _ = ours(url, "--peak", peak, "--duration", 4, "--users", 50, *more, both=True)
+    return data["arrivals"]["finished"] / sum(data["cpu_s"])
 
 
 def per_cpu():
-    """Requests per CPU-second, stock and ours in turn, three rounds."""
-    rounds = {"stock": [], "ours": [], "users": []}
-    for _ in range(3):
-        with stub() as target:
-            said = stock(target["url"], 50, "constant(0)", 6)
-        rounds["stock"].append(said["n"] / said["cpu"])
-        with stub() as target:
-            data, _ = ours(target["url"], "--peak", 2500, "--duration", 6, "--users", 50)
-        rounds["ours"].append(data["arrivals"]["finished"] / spent(data))
-        with TemporaryDirectory() as folder, stub() as target:
-            users = Path(folder) / "users.py"
-            users.write_text("from locust import FastHttpUser, task\nclass Reader(FastHttpUser):\n    @task\n"
-                             "    def read(self):\n        self.client.get('/read')\n")
-            data, _ = ours(target["url"], "--peak", 1000, "--duration", 6, "--users", 50, "--locustfile", users)
-        rounds["users"].append(data["arrivals"]["finished"] / spent(data))
-    base = median(rounds["stock"])
-    print(f"requests per CPU-second: stock FastHttpUser {base:.0f}; our declared users {median(rounds['ours']):.0f} "
-          f"({median(rounds['ours']) / base:.1f} ×); FastHttpUser under our arrivals {median(rounds['users']):.0f} "
-          f"({median(rounds['users']) / base:.2f} ×); wanted at least 1")
+    """Requests per CPU-second, stock and ours in turn, three rounds: at one rate, and without a pause."""
+    with TemporaryDirectory() as folder:
+        (users := Path(folder) / "users.py").write_text(READER)
+        rows = {
+            "stock FastHttpUser": (lambda u: _said(u, "constant_throughput(40)"), lambda u: _said(u, "constant(0)")),
+            "our declared users": (lambda u: per_second(u, 2000), lambda u: per_second(u, 20000)),
+            "FastHttpUser under our arrivals": (lambda u: per_second(u, 2000, users),
+                                                lambda u: per_second(u, 8000, users)),
+        }
+        seen = {name: ([], []) for name in rows}
+        for _ in range(3):
+            for name, ways in rows.items():
+                for found, way in zip(seen[name], ways, strict=True):
+                    with stub() as target:
+                        found.append(way(target["url"]))
+    base = [median(v) for v in seen["stock FastHttpUser"]]
+    for name, found in seen.items():
+        told = [f"{median(v):.0f} ({median(v) / b:.2f} ×)" for v, b in zip(found, base, strict=True)]
+        print(f"requests per CPU-second, {name}: at 2000/s {told[0]}, without a pause {told[1]}")
+
+
+def _said(url, wait):
+    said = stock(url, 50, wait, 6, both=True)
+    return said["n"] / said["cpu"]
 
 
 def striped():

@@ -106,6 +106,9 @@ async def _run(task: Task, out: Path) -> int:
         screen.say("the same checks in quiet first")
         (folder / "quiet").mkdir()
         quiet = await conforming.in_quiet(task.target, task.source, task.known, task.checks, folder / "quiet")
+        if quiet.interrupted:
+            await cleaning.cleaned(folder / "quiet", task.target, task.known)
+            return INTERRUPTED
     redactor = Redactor()
     journal = Journal(folder / "events.jsonl", _header(task, name), redactor.gate)
     rate = conforming.parts(task.target, task.checks)[0].rate
@@ -118,11 +121,18 @@ async def _run(task: Task, out: Path) -> int:
     finally:
         await session.close_lines()
         journal.close()
-    done = _closed(folder, task.found, heard, quiet.results if quiet else None)
+    try:
+        done = _closed(folder, task.found, heard, quiet.results if quiet else None)
+    except OSError as error:
+        click.echo(f"the results cannot be written: {error.strerror} ({folder})", err=True)
+        return HARNESS_FAILED
     left = [thing for thing in await cleaning.cleaned(folder, task.target, task.known) if thing.left]
     for thing in left[:MOST_LEFT]:
         click.echo(f"left: {thing} ({thing.left})")
     screen.show_finished(done.folder, done.data, done.results, len(left))
+    if heard.unwritten:
+        click.echo(heard.unwritten, err=True)
+        return HARNESS_FAILED
     return exit_code(done)
 
 

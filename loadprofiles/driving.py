@@ -87,6 +87,7 @@ class Heard:
     lost: dict[int, str] = field(default_factory=dict)
     begin: float = 0.0
     reason: str | None = None
+    unwritten: str | None = None
     streams: Streams = field(default_factory=Streams)
     sampled: int = 0
     refused: int = 0
@@ -226,7 +227,7 @@ class Drive:
                     worker.tell({"stop": True})
                 await asyncio.wait({ended}, timeout=GRACE_S)
             elif not self.heard.lost:
-                await beside
+                await asyncio.wait({beside})
         finally:
             for task in (renewing, ended, stopped, beside):
                 task.cancel()
@@ -243,7 +244,7 @@ class Drive:
         while True:
             await asyncio.sleep(RENEW_S)
             # A target that gives no token now is asked again; what its replies amount to is measured anyway.
-            with suppress(Skip):
+            with suppress(Skip, OSError):
                 await self._credentials()
 
     async def _dismiss(self, reading: list[asyncio.Task[None]]) -> None:
@@ -254,9 +255,7 @@ class Drive:
         _, late = await asyncio.wait(reading, timeout=KILL_S)
         for task in late:
             task.cancel()
-        for ended in await asyncio.gather(*reading, return_exceptions=True):
-            if isinstance(ended, OSError):
-                raise ended
+        await asyncio.gather(*reading, return_exceptions=True)
 
     async def _read(self, worker: Worker) -> None:
         """Takes a worker's lines until it is gone."""
@@ -277,7 +276,7 @@ class Drive:
             case {"tick": tick}:
                 self._tick(worker, tick)
             case {"exchange": data}:
-                self._sample(worker, data)
+                self._kept(lambda: self._sample(worker, data))
             case {"ready": True}:
                 worker.ready.set()
             case {"end": end}:
@@ -288,7 +287,8 @@ class Drive:
 
     def _tick(self, worker: Worker, tick: dict[str, Any]) -> None:
         self.heard.tally.merge(tick.pop("tally"))
-        self._orders(tick.pop("made"), tick.pop("undone"))
+        made, undone = tick.pop("made"), tick.pop("undone")
+        self._kept(lambda: self._orders(made, undone))
         if streams := tick.pop("streams"):
             self.heard.streams.changes += [(at, change) for at, change in streams["alive"]]
             self.heard.streams.back += streams["back"]
@@ -296,6 +296,18 @@ class Drive:
         self.heard.ticks[worker.number].append(tick)
         if reason := self.on_tick(self.heard):
             self.stop(reason)
+
+    def _kept(self, keep: Callable[[], None]) -> None:
+        """Writes to the journal. When that fails the run is ended, and what was measured is kept all the same."""
+        if self.session.journal.closed:
+            return
+        try:
+            keep()
+        except OSError as error:
+            # What is torn now must stay the end of the file.
+            self.session.journal.closed = True
+            self.heard.unwritten = f"the journal cannot be written: {error.strerror}"
+            self.stop(self.heard.unwritten)
 
     def _orders(self, made: list[list[str]], undone: list[str]) -> None:
         """Notes what the load made and ended, as for every create: so it can be undone, also after a kill."""

@@ -105,6 +105,7 @@ def to_json(run: Measured) -> dict[str, Any]:
         "operations": [_operation(run, *key) for key in _operations(run)],
         "series": _series(run), "health": run.health().told(), "recovery": dict(run.recovery),
         "sampled": run.heard.sampled,
+        "cpu_s": [round(sum(t["cpu"] * t["seconds"] for t in ticks), 3) for ticks in run.heard.ticks.values()],
         "histograms": [[list(k), h.encode().decode()] for k, h in sorted(tally.histograms.items(), key=str)
                        if h.total_count and k[0] in {"latency", "service", "lag"}],
     }

@@ -3,11 +3,13 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openbell.loadprofiles.asked import bell_at
 from openbell.loadprofiles.curves import BadCurve, Decay, Line
 from openbell.loadprofiles.plan import BadMix, LoadPlan, choices, total, weighted
 from openbell.loadprofiles.shape import EVEN, LoadProfile, Phase, all_shapes
@@ -133,3 +135,14 @@ def test_a_mark_stands_for_the_whole_arrival():
     first = next(made().arrivals())
     for change in ({"number": 9}, {"at": 0.5}, {"operation": "x"}, {"principal": "y"}, {"phase": 2}):
         assert replace(first, **change).mark() != first.mark()
+
+
+def test_the_bell_rings_today_or_tomorrow_or_at_an_instant():
+    now = datetime(2026, 11, 26, 9, 0, 0, tzinfo=UTC)
+    assert bell_at("09:30", now) - now.timestamp() == 1800
+    assert bell_at("09:30:05", now) - now.timestamp() == 1805
+    assert bell_at("08:00:00", now) - now.timestamp() == 23 * 3600
+    assert bell_at("2026-11-26T10:30:00+01:00", now) - now.timestamp() == 1800
+    for wrong in ("noon", "9", "25:00", "2026-13-01T00:00:00"):
+        with pytest.raises(ValueError, match=r"."):
+            bell_at(wrong, now)

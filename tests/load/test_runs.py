@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -236,6 +237,21 @@ def test_a_worker_that_dies_is_named_and_what_it_told_is_kept(tmp_path):
     # Arrivals that nobody started are the generator's fault: no rule passes or fails on them.
     assert (process.returncode, data["verdict"]) == (2, "invalid")
     assert "Traceback" not in out + error
+
+
+def test_a_full_disk_ends_the_run_and_what_was_measured_is_kept(tmp_path):
+    size = 128 * 1024  # the journal's first hundreds of exchanges; load.json is smaller
+    with stub(tmp_path) as target:
+        done = subprocess.run(
+            [sys.executable, "-m", "openbell", "load", "steady", target.profile(), "--peak", "150", "--duration", "20",
+             "--no-scenarios", "--sample", "5000", "--out", tmp_path / "out"],
+            capture_output=True, text=True, timeout=60, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+    data = loaded(tmp_path)
+    assert done.returncode == 4
+    assert "the journal cannot be written" in done.stderr
+    assert "the journal cannot be written" in data["ended_early"]
+    assert 0 < data["arrivals"]["finished"] < data["arrivals"]["planned"]
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_an_abort_rule_ends_the_run(tmp_path):
