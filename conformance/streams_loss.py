@@ -82,7 +82,8 @@ def nothing_lost(recording: Recording, target: Profile, subject: Subject) -> Ite
                 lost[rule][index] = life
             if not missing:
                 yield from _intact(story, before, life)
-            before = life
+            # A life that is over before anything has come belongs to the gap.
+            before = life if before is None or missing or _new(story, life, entered)[1] else before
     yield from (_broken(story, rule, found) for rule, found in lost.items() if found)
 
 
@@ -95,13 +96,18 @@ def _missing(story: _Story, life: Life, entered: Fact) -> list[tuple[str, int]]:
     stream said itself that it does not go on without a gap."""
     if _marked(story, life):
         return []
-    updates = [story.index[u.place] for u in life.updates(story.stream) if u.place in story.index]
-    start = _start(story, entered, updates)
-    new = [i for i in updates if i > start]
+    start, new = _new(story, life, entered)
     end = life.end.at if life.end else entered.at
-    due = [i for i, e in story.made.items() if i > start and e.done + story.patience_s <= end]
+    due = [i for i, e in story.made.items() if i > start and max(e.done, entered.at) + story.patience_s <= end]
     missing = (i for i in range(start + 1, max([start, *new, *due]) + 1) if i not in story.delivered)
     return [("lost-in-gap" if _in_gap(story, i, new, entered) else "lost-live", i) for i in missing]
+
+
+def _new(story: _Story, life: Life, entered: Fact) -> tuple[int, list[int]]:
+    """The last place of the truth that a connection was not owed, and what it delivered behind it."""
+    updates = [story.index[u.place] for u in life.updates(story.stream) if u.place in story.index]
+    start = _start(story, entered, updates)
+    return start, [i for i in updates if i > start]
 
 
 def _start(story: _Story, entered: Fact, updates: list[int]) -> int:
@@ -133,7 +139,12 @@ def _intact(story: _Story, before: Life | None, life: Life) -> Iterator[Observat
     elif before and before.end and life.entered and "position" in life.entered.data:
         ended = before.end.at
         between = next((e for e in story.made.values() if e.sent >= ended and e.done <= life.handshake.sent), None)
-        yield holds(*shown, between) if between else undecided("vacuous", "nothing was made in the gap", *shown)
+        if between is None:
+            yield undecided("vacuous", "nothing was made in the gap", *shown)
+        elif not _new(story, life, life.entered)[1]:
+            yield undecided("vacuous", "it ended before anything new had come", *shown)
+        else:
+            yield holds(*shown, between)
 
 
 def _broken(story: _Story, rule: str, lost: Mapping[int, Life]) -> Observation:

@@ -178,7 +178,12 @@ def test_time_that_the_harness_was_late_by_is_not_the_servers():
 @pytest.mark.parametrize("side", ["harness", "server", "client"])
 def test_whoever_ends_a_life_is_owed_no_more_than_was_due(side):
     early = (*FIRST, *GAP_2_3, *life(2, 10.0, 10.2, [], since=1, side=side), *life(3, 11.0, 12.0, [2, 3], since=1))
-    assert judged(*early, truth(1, 2, 3)) == ["holds", "?vacuous"]
+    assert judged(*early, truth(1, 2, 3)) == ["?vacuous", "holds"]
+
+
+def test_lives_that_are_over_before_anything_comes_prove_nothing():
+    empty = [e for n in range(2, 9) for e in life(n, 10.0 * n, 10.0 * n + 1, [1], since=1)]
+    assert judged(*FIRST, *GAP_2_3, *empty, truth(1, 2, 3)) == ["?vacuous"] * 7
 
 
 def test_requests_that_failed_or_tell_no_id_made_nothing_that_is_owed():
