@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from jsonschema import validate
 from serving import CANARY, PROFILE, openbell, reference_server, rules, spellings, verdicts
 
+SCHEMA = json.loads((PROFILE.parents[1] / "docs" / "load.schema.json").read_text())
 BELL = ("load", "market-open", PROFILE, "--peak", "150", "--duration", "8")
 
 
@@ -12,7 +14,9 @@ def offered(url, folder, *arguments):
     done = openbell(*BELL, "--base-url", url, "--out", folder, *arguments, cwd=folder)
     assert "Traceback" not in done.stdout + done.stderr
     run = next(p for p in folder.iterdir() if (p / "load.json").exists())
-    return done, run, json.loads((run / "load.json").read_text())
+    data = json.loads((run / "load.json").read_text())
+    validate(data, SCHEMA)
+    return done, run, data
 
 
 def test_the_correlation_id_that_is_dropped_only_under_load(tmp_path):
@@ -72,6 +76,7 @@ def test_streams_are_dropped_and_come_back(tmp_path):
         done = openbell("load", "reconnect-storm", PROFILE, "--peak", "30", "--duration", "6", "--no-scenarios",
                         "--base-url", url, "--out", tmp_path, cwd=tmp_path)
     data = json.loads(next(tmp_path.glob("*/load.json")).read_text())
+    validate(data, SCHEMA)
     assert data["recovery"]["50"] <= data["recovery"]["99"] <= data["recovery"]["100"] < 6 * 0.6
     alive = [n for _, n in data["series"]["alive"]]
     assert max(alive) == 30

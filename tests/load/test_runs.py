@@ -245,7 +245,8 @@ def test_a_full_disk_ends_the_run_and_what_was_measured_is_kept(tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "openbell", "load", "steady", target.profile(), "--peak", "150", "--duration", "20",
              "--no-scenarios", "--sample", "5000", "--out", tmp_path / "out"],
-            capture_output=True, text=True, timeout=60, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+            capture_output=True, text=True, timeout=60, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
     data = loaded(tmp_path)
     assert done.returncode == 4
     assert "the journal cannot be written" in done.stderr
