@@ -12,7 +12,7 @@ from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.streams_access import LATE_S, expires, guarded, stream_credentials, stream_expiry
 from openbell.target import Subject
 
-REFUSED = frozenset(range(400, 500))
+REFUSED = frozenset(range(400, 500)) - {429}
 PROBES = {"anonymous": "data-without-login", "invalid": "data-without-login", "other": "data-of-another"}
 
 

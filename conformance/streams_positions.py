@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from openbell.conformance.stream_lives import Life, Update, lives, truth
-from openbell.conformance.streams_access import data, of_another
+from openbell.conformance.streams_access import REFUSED, data, of_another
 from openbell.events import Recording
 from openbell.locate import pointer, text
 from openbell.profile import Profile, Stream
@@ -84,6 +84,8 @@ def bound_to_principal(recording: Recording, target: Profile, subject: Subject) 
             yield broken("foreign-position", "none of the other principal's updates", "one delivered", shake, leaked)
         elif news is None or not news.data["heard"]:
             yield undecided("control_failed", "its own principal got nothing either", shake)
+        elif life is None and shake.status not in REFUSED:
+            yield undecided("no_reply", "no answer to a handshake", shake)
         else:
             yield holds(shake, news)
 

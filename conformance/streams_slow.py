@@ -85,7 +85,12 @@ def _linked(update: Update, sequence: Sequence | None) -> bool:
 
 
 def _hole(before: Update, update: Update, sequence: Sequence | None) -> bool:
-    """Whether something is missing between two updates: by the link where there is one, else by the declared step."""
+    """Whether something is missing between two updates: by the link where there is one, else by the declared step.
+
+    Of an update that is sent again it says nothing.
+    """
+    if update.position == before.position:
+        return False
     if update.previous:
         return update.previous != before.position
     step = sequence.step if sequence else None

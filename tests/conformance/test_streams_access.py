@@ -64,6 +64,7 @@ def test_data_for_others(events, rule):
     ((handshake("other"), update()), fact("other"), "?control_failed"),
     ((handshake("anonymous"), ended("harness")), NEWS, "?budget"),
     ((handshake("invalid", None),), NEWS, "?no_reply"),
+    ((handshake("invalid", 429),), NEWS, "?no_reply"),
     ((handshake("invalid", 503),), NEWS, "?no_reply"),
     ((handshake("invalid", 200),), NEWS, "?no_reply"),
 ])

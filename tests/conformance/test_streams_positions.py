@@ -172,5 +172,10 @@ def test_nothing_is_known_where_the_owner_got_nothing(news, status):
     assert foreign(status=status, news=news) == ["?control_failed"]
 
 
+@pytest.mark.parametrize("status", [None, 200, 429, 503])
+def test_a_handshake_that_was_not_answered_is_no_refusal(status):
+    assert foreign(status=status) == ["?no_reply"]
+
+
 def test_without_a_probe_nothing_is_said():
     assert said(bound_to_principal.judge(recording(TOLD, exchange("control", 101), NEWS), TARGET, ORDERS)) == []

@@ -60,8 +60,9 @@ def judged(*after, before=(), beside=BUSY, got=(WANTED, WANTED), target=TARGET, 
     ([update(1, 0), GAP, update(50, 49)], linked(51, 52)),
     (linked(7, 8), [update(1, 0, epoch="y"), update(2, 1, epoch="y")]),
     (linked(1), [update(2), update(3, 2)]),
+    (linked(1, 2), [update(2, 1), *linked(3, 3, 4)]),
 ], ids=["closed", "some, then closed", "a reset", "a gap told", "an error told", "everything", "nothing before",
-        "strings", "a gap told before", "a new epoch", "links missing"])
+        "strings", "a gap told before", "a new epoch", "links missing", "sent again"])
 def test_a_slow_consumer_that_is_handled_openly(before, after):
     assert judged(*after, before=before) == ["holds"]
 
