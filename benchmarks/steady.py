@@ -20,6 +20,9 @@ async def main() -> None:
                 done = await checked(url, secret, seed=number)
             seen[frozenset(f"{r.check} {r.subject} {r.verdict}" for r in done.results.results)] += 1
             print(f"run {number + 1}: exit {done.results.exit_code}, {done.seconds:.1f} s", flush=True)
+            for r in done.results.results:
+                if r.verdict != "pass":
+                    print(f"    {r.check} {r.subject} {r.verdict}: {r.summary}", flush=True)
     finally:
         for process in busy:
             process.kill()
