@@ -83,7 +83,7 @@ def nothing_lost(recording: Recording, target: Profile, subject: Subject) -> Ite
             if not missing:
                 yield from _intact(story, before, life)
             # A life that is over before anything has come belongs to the gap.
-            before = life if before is None or missing or _new(story, life, entered)[1] else before
+            before = life if before is None or _new(story, life, entered)[1] else before
     yield from (_broken(story, rule, found) for rule, found in lost.items() if found)
 
 
