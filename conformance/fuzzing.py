@@ -52,6 +52,8 @@ def _found(rule: str, finding: Fact, exchanges: Mapping[int, Exchange], target: 
         return undecided("shared_quota", "the limiter answered", *shown, finding)
     if shown and all(_refused(e, finding, refusing=refusing) for e in shown):
         return holds(*shown, finding)
+    if refusing and any((e.status or 0) >= 500 for e in shown):
+        return undecided("precondition", "the server failed where it had to refuse", *shown, finding)
     said = " ".join(str(finding.data["said"]).split())
     return broken(rule, f"{finding.data['operation']}: what the document says", f"{finding.data['title']}: {said}",
                   *shown, finding)
@@ -60,7 +62,8 @@ def _found(rule: str, finding: Fact, exchanges: Mapping[int, Exchange], target: 
 def _refused(exchange: Exchange, finding: Fact, *, refusing: bool) -> bool:
     """Whether a reply is a refusal that will do; for a method that the document does not have, 501 is one."""
     own = str(finding.data["operation"]).partition(" ")[0] == exchange.method
-    return (exchange.status or 0) >= 400 if refusing else exchange.status == 501 and not own
+    refused = refusing and 400 <= (exchange.status or 0) < 500
+    return refused or (exchange.status == 501 and (refusing or not own))
 
 
 def _check(check_id: str, title: str, promise: str, doc: str, remedy: str, sources: tuple[str, ...],

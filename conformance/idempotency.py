@@ -19,6 +19,12 @@ def _counts(recording: Recording) -> dict[str, Fact]:
     return {fact.data["label"]: fact for fact in recording.facts("counted")}
 
 
+def _distinct(count: Fact) -> list[str]:
+    """What a listing held, each once: a row that is listed twice is no second effect; what has no id is one each."""
+    ids = count.data["ids"]
+    return [id_ for i, id_ in enumerate(ids) if not id_ or id_ not in ids[:i]]
+
+
 def _ok(exchange: Exchange) -> bool:
     return exchange.status is not None and 200 <= exchange.status < 300
 
@@ -53,7 +59,7 @@ def one_effect(recording: Recording, target: Profile, subject: Subject) -> Itera
     retries = tuple(recording.exchanges("retry"))
     if lost is None or settled is None or after is None or not retries:
         return
-    ids = after.data["ids"]
+    ids = _distinct(after)
     shown: tuple[Exchange | Fact, ...] = (lost, *retries, *_pages(recording, settled, after), after)
     if len(ids) > 1:
         yield broken("second-effect", "one effect", f"{len(ids)}: {', '.join(ids)}", *shown)
@@ -73,7 +79,7 @@ def _told(retries: tuple[Exchange, ...], made: str, target: Profile, subject: Su
         return broken("another-result", f"the result {made}", _id(others[0], target, subject) or "no id", *others)
     if not any(_answered(e, target) for e in retries):
         return undecided("no_reply", "no retry was let in and answered", *retries)
-    if not any(_ok(e) or (e.reply and made.encode() in e.reply.content) for e in retries):
+    if not any(_ok(e) or (e.reply and made.encode("utf-8", "surrogatepass") in e.reply.content) for e in retries):
         return broken("hidden-result", f"the result {made}", f"{retries[-1].status} on every retry", *shown)
     return holds(*shown)
 
@@ -86,7 +92,7 @@ def _told(retries: tuple[Exchange, ...], made: str, target: Profile, subject: Su
 def one_of_many(recording: Recording, target: Profile, _subject: Subject) -> Iterator[Observation]:
     """Of many equal requests at once exactly one has an effect, and at least one tells of it."""
     for label, count in _counts(recording).items():
-        number, ids = label.partition(":")[2], count.data["ids"]
+        number, ids = label.partition(":")[2], _distinct(count)
         sent = sorted(recording.exchanges(f"once:{number}"), key=lambda e: e.sent)
         shown: tuple[Exchange | Fact, ...] = (*sent[:4], *_pages(recording, count), count)
         if len(ids) > 1:
@@ -95,6 +101,8 @@ def one_of_many(recording: Recording, target: Profile, _subject: Subject) -> Ite
             yield undecided("vacuous", "no two of the requests overlapped", *shown)
         elif not any(_answered(e, target) for e in sent):
             yield undecided("no_reply", "none of the requests was let in and answered", *shown)
+        elif not any(map(_ok, sent)) and any(e.status is None for e in sent):
+            yield undecided("no_reply", "the one that succeeded may be one whose reply did not come", *shown)
         elif not any(map(_ok, sent)):
             yield broken("none-succeeds", "one success", "none", *shown)
         elif not ids:

@@ -21,6 +21,12 @@ def data(life: Life, stream: Stream) -> Iterator[Told]:
     return (m for m in life.messages(stream) if m.kind in {"update", "snapshot"})
 
 
+def not_let_in(life: Life) -> bool:
+    """Whether a credential was not accepted by the login script: nothing was asked for then."""
+    login = life.script("login")
+    return bool(login and login.data["answer"] != "ok")
+
+
 def of_another(told: Told, stream: Stream, id_: str) -> bool:
     """Whether a message shows what was made for another principal."""
     return bool(id_ and stream.published and text(pointer(told.value, stream.published.key)) == id_)
@@ -48,6 +54,8 @@ def data_to_its_owner(recording: Recording, target: Profile, subject: Subject) -
             yield broken(rule, "no data", f"{seen[0].kind} delivered", probe, seen[0].frame)
         elif news is None or not news.data["heard"]:
             yield undecided("control_failed", "nothing was delivered to a client with a good credential either", probe)
+        elif probe.label == "other" and not_let_in(life):
+            yield undecided("control_failed", "the other principal's good credential was not accepted either", probe)
         elif life.end and life.end.data["side"] == "harness" and life.end.at < news.at:
             yield undecided("budget", "the harness read no more of the stream when there was data", life.end)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from openbell.conformance.stream_lives import Life, Update, lives, truth
-from openbell.conformance.streams_access import REFUSED, data, of_another
+from openbell.conformance.streams_access import REFUSED, data, not_let_in, of_another
 from openbell.events import Recording
 from openbell.locate import pointer, text
 from openbell.profile import Profile, Stream
@@ -15,6 +15,7 @@ from openbell.scenarios.streams_resume import resumes, stream_positions
 from openbell.target import Subject
 
 RULES = {"too_old": "too-old-silent", "future": "future-silent", "epoch": "epoch-ignored"}
+FAILED, CAP = "close 1011", "cap"
 WHY = {"too_old": "a position beyond the retention", "future": "a position that was never reached",
        "epoch": "an epoch that never was"}
 
@@ -40,7 +41,9 @@ def refused_openly(recording: Recording, target: Profile, subject: Subject) -> I
         if life.label not in {*RULES, "retained"}:
             continue
         refused, full = openly(life, stream), _in_full(life, recording, target, stream)
-        if full or (refused and life.label != "retained"):
+        if unseen := _unseen(life):
+            yield unseen
+        elif full or (refused and life.label != "retained"):
             yield holds(life.handshake, *life.frames[-1:])
         elif not (news and news.data["heard"]):
             yield undecided("control_failed", "a stream without a position got nothing either", life.handshake)
@@ -54,6 +57,19 @@ def refused_openly(recording: Recording, target: Profile, subject: Subject) -> I
             # What is lost behind a position that is accepted is WSR-002's to judge.
             yield undecided("precondition", "a retained position was accepted, and what stands behind it did not come",
                             life.handshake)
+
+
+def _unseen(life: Life) -> Observation | None:
+    """What shows nothing of a position: it was never asked for, the harness read no more, or the server failed."""
+    if not_let_in(life):
+        return undecided("precondition", "the stream could not be logged in to: no position was asked for",
+                         life.handshake)
+    if life.end and life.end.data["how"] == CAP:
+        return undecided("budget", "the harness read no more of the stream", life.end)
+    if life.end and life.end.data["side"] == "server" and life.end.data["how"] == FAILED:
+        return broken("internal-error", "a word on the position", "a close that says that the server has failed",
+                      life.handshake, life.end)
+    return None
 
 
 def _in_full(life: Life, recording: Recording, target: Profile, stream: Stream) -> bool:
@@ -86,6 +102,10 @@ def bound_to_principal(recording: Recording, target: Profile, subject: Subject) 
             yield undecided("control_failed", "its own principal got nothing either", shake)
         elif life is None and shake.status not in REFUSED:
             yield undecided("no_reply", "no answer to a handshake", shake)
+        elif life and not_let_in(life):
+            yield undecided("control_failed", "the other principal's good credential was not accepted either", shake)
+        elif life and life.end and life.end.data["how"] == CAP:
+            yield undecided("budget", "the harness read no more of the stream", life.end)
         else:
             yield holds(shake, news)
 

@@ -11,10 +11,11 @@ from openbell.scenarios.expiry import oauth_step
 from openbell.scenarios.streams import claims, entered, lasting, needs, news, settled, streamer, telling
 from openbell.session import Skip, principal
 from openbell.stream import Stream
-from openbell.target import Subject
+from openbell.target import Position, Subject
 
 LONGEST_S = 300.0
 LATE_S = 0.5
+ROUNDING_S = 1.0
 
 
 def guarded(target: Profile, subject: Subject) -> bool:
@@ -43,12 +44,14 @@ async def _probe(api: Api, subject: Subject, label: str, credential: str | None)
     return stream
 
 
-async def _other(api: Api, target: Profile, subject: Subject) -> Stream:
-    """Another principal, with a good credential, subscribes to what belongs to the stream's own."""
-    owner = target.credential[streamer(target, subject)].values
-    stream = await api.stream(subject.name, by=str(principal(target, "other_tenant")), label="other")
+async def trespassing(api: Api, subject: Subject, by: str, label: str, since: Position | None = None) -> Stream:
+    """Another principal, with a good credential, asks for what belongs to the stream's own: by the URL, where that
+    names it, and in what it subscribes to."""
+    owner = api.target.credential[streamer(api.target, subject)].values
+    stream = await api.stream(subject.name, by=by, label=label, **owner)
+    stream.values = {**stream.values, **api.target.credential[by].values}
     if stream.open and await stream.login() == "ok":
-        await stream.subscribe(None, owner)
+        await stream.subscribe(since, owner)
     return stream
 
 
@@ -61,7 +64,7 @@ async def stream_credentials(api: Api, target: Profile, subject: Subject) -> Non
     _, random = next(bad_values(api.random))
     probes = [await _probe(api, subject, "anonymous", None), await _probe(api, subject, "invalid", random("x" * 40))]
     if private(target, subject):
-        probes.append(await _other(api, target, subject))
+        probes.append(await trespassing(api, subject, str(principal(target, "other_tenant")), "other"))
     await news(api, subject, control, "published")
     await settled(*probes)
 
@@ -75,16 +78,17 @@ def _expiry_cost(target: Profile, subject: Subject) -> Cost:
     step = oauth_step(target, streamer(target, subject))
     if step is None:
         return Cost()
-    whole = step.lifetime_s + target.stream[subject.name].grace_s + LATE_S
+    whole = step.lifetime_s + target.stream[subject.name].grace_s + ROUNDING_S + LATE_S
     return Cost(reads=5, writes=4, waits_s=whole if whole <= LONGEST_S else 0.0, budget_s=LONGEST_S)
 
 
 @scenario(per="stream", where=expires, claims=claims, needs=needs, allow=("read", "write"), cost=_expiry_cost)
 async def stream_expiry(api: Api, target: Profile, subject: Subject) -> None:
-    """Holds a stream beyond the end of its token and the grace for it; then a control with a new one gets an update."""
+    """Holds a stream beyond the end of its token, which may be rounded up, and the grace for it; then a control with
+    a new one gets an update."""
     by, table = streamer(target, subject), target.stream[subject.name]
     token = await api.mint(by)
-    end = token.done + token.lifetime_s + table.grace_s
+    end = token.done + token.lifetime_s + table.grace_s + ROUNDING_S
     if end - token.done > LONGEST_S:
         raise Skip("budget", f"a token lives {token.lifetime_s:g} s and {table.grace_s:g} s of grace; a sandbox "
                              f"lifetime of at most {LONGEST_S - table.grace_s:g} s would decide it")

@@ -25,6 +25,7 @@ from openbell.scenarios.streams import (
     streamer,
     truthful,
 )
+from openbell.scenarios.streams_access import trespassing
 from openbell.session import Token, principal
 from openbell.stream import Stream
 from openbell.target import Position, Subject, position
@@ -147,13 +148,13 @@ async def _resumed(api: Api, subject: Subject, label: str, since: Position, toke
 
 async def _foreign(api: Api, target: Profile, subject: Subject, since: Position) -> list[Stream]:
     """Another principal resumes where the stream's own stands: on its own channel, and on the other's."""
-    owner, tenant = target.credential[streamer(target, subject)].values, principal(target, "other_tenant")
-    streams = [await api.stream(subject.name, by=tenant, label=f"foreign:{name}") for name in ("own", "other")
-               if tenant]
-    for stream, values in zip(streams, (None, owner), strict=False):
-        if stream.open and await stream.login() == "ok":
-            await stream.subscribe(since, values)
-    return streams
+    tenant = principal(target, "other_tenant")
+    if tenant is None:
+        return []
+    own = await api.stream(subject.name, by=tenant, label="foreign:own")
+    if own.open:
+        await own.enter(since)
+    return [own, await trespassing(api, subject, tenant, "foreign:other", since)]
 
 
 def retained(target: Profile, subject: Subject) -> int:

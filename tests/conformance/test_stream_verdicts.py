@@ -1,0 +1,97 @@
+"""What a verdict must not rest on: the harness's own doings, and what was never asked for or never shown."""
+
+from __future__ import annotations
+
+import pytest
+from made import ended, exchange, fact, frame, profile, recording, said, script
+
+from openbell.conformance import fuzzing
+from openbell.conformance.idempotency import one_effect, one_of_many
+from openbell.conformance.streams_access import data_to_its_owner
+from openbell.conformance.streams_positions import bound_to_principal, refused_openly
+from openbell.target import Subject
+
+TARGET = profile()
+API, SUBMIT, ORDERS = Subject("api"), Subject("operation", "submit_order"), Subject("stream", "orders")
+NEWS = fact("news", label="news", id="o9", heard=True, conn=9)
+ERROR = frame({"type": "error", "code": "unauthenticated"})
+CAPPED = fact("stream_end", conn=1, side="harness", how="cap", violation=None)
+
+
+def judged(check, subject, *events):
+    return said(check.judge(recording(*events), TARGET, subject))
+
+
+# --- who is asked for what
+
+
+def test_another_whose_own_login_fails_shows_nothing_of_what_it_may_read():
+    refused = (ERROR, script("login", "refused"))
+    assert judged(data_to_its_owner, ORDERS, exchange("other", 101), *refused, NEWS) == ["?control_failed"]
+    assert judged(bound_to_principal, ORDERS, exchange("foreign:own", 101), *refused, NEWS) == ["?control_failed"]
+    assert judged(data_to_its_owner, ORDERS, exchange("invalid", 101), *refused, NEWS) == ["holds"]
+
+
+@pytest.mark.parametrize("answer", ["refused", "silent", "ended"])
+@pytest.mark.parametrize("label", ["retained", "future"])
+def test_a_position_that_was_never_asked_for_is_neither_refused_nor_accepted(answer, label):
+    assert judged(refused_openly, ORDERS, exchange(label, 101), ERROR, script("login", answer), NEWS) == [
+        "?precondition"]
+
+
+def test_what_the_harness_did_not_read_is_no_silence():
+    asked = script("resubscribe", "silent", position=1, epoch="x")
+    assert judged(refused_openly, ORDERS, exchange("future", 101), asked, CAPPED, NEWS) == ["?budget"]
+    assert judged(bound_to_principal, ORDERS, exchange("foreign:own", 101), CAPPED, NEWS) == ["?budget"]
+
+
+def test_a_server_that_fails_on_a_position_has_not_refused_it():
+    end = fact("stream_end", conn=1, side="server", how="close 1011", violation=None)
+    asked = script("resubscribe", "ended", position=1, epoch="x")
+    assert judged(refused_openly, ORDERS, exchange("future", 101), asked, end, NEWS) == ["internal-error"]
+    assert judged(refused_openly, ORDERS, exchange("future", 101), asked, ended("server"), NEWS) == ["holds"]
+
+
+# --- one effect
+
+
+def counted(label, *ids):
+    return fact("counted", label=label, ids=list(ids), pages=[])
+
+
+def sent(label, status, body=None, **changes):
+    return exchange(label, status, body, operation="submit_order", method="POST", **changes)
+
+
+@pytest.mark.parametrize(("listed", "word"), [(("o1", "o1"), "holds"), (("o1", "o2"), "second-effect"),
+                                              (("", ""), "second-effect")])
+def test_a_row_that_a_listing_shows_twice_is_no_second_effect(listed, word):
+    lost = sent("lost", None, route="proxy")
+    assert judged(one_effect, SUBMIT, lost, counted("settled", "o1"), sent("retry:0", 201, {"id": "o1"}),
+                  counted("after", *listed)) == [word]
+    both = [sent(f"once:0:{i}", 201, {"id": "o1"}, at=1.0, took=0.1) for i in range(2)]
+    assert judged(one_of_many, SUBMIT, *both, counted("count:0", *listed)) == [word]
+
+
+@pytest.mark.parametrize(("status", "ids", "word"), [
+    (None, ("o1",), "?no_reply"), (None, (), "?no_reply"), (409, ("o1",), "none-succeeds")])
+def test_the_one_that_succeeds_may_be_one_whose_reply_was_lost(status, ids, word):
+    both = [sent(f"once:0:{i}", code, at=1.0, took=0.1) for i, code in enumerate((409, status))]
+    assert judged(one_of_many, SUBMIT, *both, counted("count:0", *ids)) == [word]
+
+
+def test_an_id_that_no_text_can_be_written_with_is_no_error_of_the_check():
+    lost = sent("lost", None, route="proxy")
+    assert judged(one_effect, SUBMIT, lost, counted("settled", "\ud800"), sent("retry:0", 409, {"id": 1}),
+                  counted("after", "\ud800")) == ["hidden-result"]
+
+
+# --- fuzzing
+
+
+@pytest.mark.parametrize(("status", "word"), [(404, "holds"), (501, "holds"), (500, "?precondition"),
+                                              (503, "?precondition"), (200, "broken")])
+def test_a_server_that_fails_has_not_refused(status, word):
+    found = fact("fuzz_finding", check="ignored_auth", operation="GET /v1/status", title="T", said="s", exchanges=[1])
+    words = judged(fuzzing.authentication, API, exchange("fuzz:coverage", status), found)
+    assert words == [word.replace("broken", "authentication-ignored")]
