@@ -90,6 +90,6 @@ def issue_token(call: Call) -> Reply:
         require_grant_type(form)
     except TokenRefused as refused:
         return error(*refused.args)
-    lifetime = world.settings.token_lifetime_s
+    lifetime = world.settings.token_lifetime_s * CLIENTS[client].lives
     token = tokens.issue(world.grants, client, time.monotonic(), lifetime)
     return answer(200, {"access_token": token, "token_type": "Bearer", "expires_in": tokens.expires_in(lifetime)})

@@ -20,13 +20,17 @@ class Quota:
 
 @dataclass(frozen=True)
 class Client:
-    """One OAuth client: the account that it sees, whether it may write, its two quotas."""
+    """One OAuth client: the account that it sees, whether it may write, its two quotas.
+
+    Its tokens live `lives` times as long as the settings say.
+    """
 
     name: str
     account: str
     writes: bool
     read_quota: Quota = Quota("reads", 2000, 1000)
     write_quota: Quota = Quota("writes", 2000, 1000)
+    lives: float = 1.0
 
 
 CLIENTS: dict[str, Client] = {
@@ -39,7 +43,7 @@ CLIENTS: dict[str, Client] = {
         Client("sacrificial_expiry", "acct-expiry", writes=True),
         Client("sacrificial_pages", "acct-pages", writes=True),
         Client("streams", "acct-streams", writes=True),
-        Client("idle", "acct-idle", writes=False),
+        Client("idle", "acct-idle", writes=False, lives=10.0),
         Client("fuzz", "acct-fuzz", writes=True),
     )
 }
