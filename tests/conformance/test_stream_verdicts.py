@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from types import SimpleNamespace
+
 import pytest
 from made import ended, exchange, fact, frame, profile, recording, said, script
 
+from openbell.api import Api
 from openbell.conformance import fuzzing
 from openbell.conformance.idempotency import one_effect, one_of_many
 from openbell.conformance.streams_access import data_to_its_owner
 from openbell.conformance.streams_positions import bound_to_principal, refused_openly
+from openbell.registry import Cost
+from openbell.stream import Stream
 from openbell.target import Subject
 
 TARGET = profile()
@@ -95,3 +102,17 @@ def test_a_server_that_fails_has_not_refused(status, word):
     found = fact("fuzz_finding", check="ignored_auth", operation="GET /v1/status", title="T", said="s", exchanges=[1])
     words = judged(fuzzing.authentication, API, exchange("fuzz:coverage", status), found)
     assert words == [word.replace("broken", "authentication-ignored")]
+
+
+# --- the harness's own lateness, while a stream is awaited
+
+
+@pytest.mark.parametrize(("blocked_s", "told"), [(0.0, 0), (0.3, 1)])
+async def test_a_harness_that_sleeps_while_it_waits_for_a_stream_says_so(blocked_s, told):
+    notes = []
+    session = SimpleNamespace(target=TARGET, seed=0, note=lambda _scenario, name, data: notes.append((name, data)))
+    stream = Stream(Api(session, "made", Cost()), "orders", "streams", "idle", {}, None)
+    asyncio.get_running_loop().call_soon(time.sleep, blocked_s)
+    assert not await stream.pong(b"", 0.05)
+    late = [data["seconds"] for name, data in notes if name == "lag"]
+    assert (len(late), all(s >= blocked_s - 0.1 for s in late)) == (told, True)
