@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from openbell.conformance.stream_lives import Life, Update, lag, lives
-from openbell.events import Fact, Recording
+from openbell.events import Fact, Frame, Recording
 from openbell.profile import Profile, Sequence, Stream
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.streams_slow import busy, stream_slow
@@ -35,6 +35,8 @@ def slow_consumer(recording: Recording, target: Profile, subject: Subject) -> It
     elif min(backlog.data["got"], default=0) < backlog.data["wanted"]:
         yield undecided("vacuous", f"the stream sent {min(backlog.data['got'], default=0)} bytes meanwhile; buffers "
                                    f"may hold {backlog.data['wanted']}", backlog)
+    elif slow.end and slow.end.at < paused.at:
+        yield undecided("precondition", f"it had ended before it stopped reading: {slow.end.data['how']}", slow.end)
     else:
         yield _after(slow, stream, resumed)
 
@@ -47,6 +49,8 @@ def _stalled(witness: Life, stream: Stream, paused: Fact, resumed: Fact) -> Obse
         return None
     if witness.end and witness.end.data["side"] == "harness" and witness.end.at < resumed.at:
         return undecided("budget", "the harness read no more of a stream beside it", witness.end)
+    if witness.end and witness.end.data["side"] == "server" and witness.end.at < resumed.at:
+        return undecided("precondition", f"the server ended a stream beside it: {witness.end.data['how']}", witness.end)
     return broken("witness-stalled", f"updates for the others at least every {stream.within_s:g} s",
                   "none for longer, while one consumer did not read", paused, *seen[-1:], resumed)
 
@@ -65,12 +69,30 @@ def _after(slow: Life, stream: Stream, resumed: Fact) -> Observation:
         return broken("unmarked-gap", f"the update behind {hole[0].position}, or a word on what is missing",
                       hole[1].position, resumed, hole[0].event, hole[1].event)
     if slow.end and slow.end.data["side"] == "server":
-        return holds(resumed, slow.end)
-    if not read:
-        return _nothing(slow, resumed)
+        return _ended(resumed, slow.end)
+    if late := _left_behind(slow, stream, resumed, read[-1]) if read else _nothing(slow, resumed):
+        return late
     if not any(_linked(b, stream.sequence) for _, b in steps):
         return undecided("vacuous", "its updates do not tell whether one is missing", resumed, *read[:1])
     return holds(resumed, read[0], read[-1])
+
+
+def _ended(resumed: Fact, end: Fact) -> Observation:
+    """Its end is an answer, with or without a Close; frames that are none are not."""
+    if end.data["how"] == "violation":
+        return broken("corrupted", "whole frames, or the end", str(end.data["violation"]), resumed, end)
+    return holds(resumed, end)
+
+
+def _left_behind(slow: Life, stream: Stream, resumed: Fact, last: Frame) -> Observation | None:
+    """Where it never got as far as the others: whether nothing more came, or nobody waited long enough."""
+    until = slow.fact("slow_end")
+    if until is None or until.data.get("caught_up") is not False:
+        return None
+    if until.at - last.at >= stream.within_s and not (slow.end and slow.end.at <= until.at):
+        return broken("never-again", "updates up to those of the others, a word on what is missing, or the end",
+                      f"nothing more for {stream.within_s:g} s", resumed, last, until)
+    return undecided("budget", "the harness read no more of it before it had caught up", last, until)
 
 
 def _nothing(slow: Life, resumed: Fact) -> Observation:

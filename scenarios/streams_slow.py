@@ -15,6 +15,7 @@ MOST_S = 60.0
 STEP_S = 0.1
 WITNESSES = 2
 RECEIVE_BUFFER = 4096
+PATIENCE = 5
 
 
 def busy(target: Profile, subject: Subject) -> bool:
@@ -41,9 +42,21 @@ async def stream_slow(api: Api, target: Profile, subject: Subject) -> None:
     slow.pause()
     await _backlog(api, witnesses, table.buffer_bytes, table.within_s)
     edge = witnesses[0].position
+    seen = len(slow.messages)
     slow.go_on()
-    await slow.message(lambda m: _caught_up(table, m, edge), table.within_s)
-    slow.note("slow_end", bytes=table.buffer_bytes)
+    slow.note("slow_end", bytes=table.buffer_bytes, caught_up=await _catches_up(slow, edge, seen))
+
+
+async def _catches_up(slow: Stream, edge: Position | None, seen: int) -> bool | None:
+    """Whether it gets as far as the witness was, or a word that something is missing, before it falls silent or the
+    time is over; None where positions do not tell."""
+    for _ in range(PATIENCE):
+        before = len(slow.messages)
+        if await slow.message(lambda m: _caught_up(slow.table, m, edge), slow.table.within_s, seen):
+            return True
+        if edge is None or slow.ending or len(slow.messages) == before:
+            break
+    return None if edge is None else False
 
 
 async def _backlog(api: Api, witnesses: list[Stream], wanted: int, within_s: float) -> None:
@@ -63,5 +76,5 @@ async def _backlog(api: Api, witnesses: list[Stream], wanted: int, within_s: flo
 def _caught_up(table: Table, received: Received, edge: Position | None) -> bool:
     """Whether a message tells that something is missing, or is an update from where the witness stood, or later."""
     at = position(table.sequence, received.value) if table.sequence and received.kind == "update" else None
-    return received.kind == "gap" or bool(at and edge and at.number and edge.number
-                                          and int(at.position) >= int(edge.position))
+    further = at and edge and at.number and edge.number and int(at.position) >= int(edge.position)
+    return received.kind in {"gap", "snapshot", "error"} or bool(at and (further or at == edge))

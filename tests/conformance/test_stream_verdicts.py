@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from openbell.conformance import fuzzing
 from openbell.conformance.idempotency import one_effect, one_of_many
 from openbell.conformance.streams_access import data_to_its_owner
 from openbell.conformance.streams_positions import bound_to_principal, refused_openly
+from openbell.conformance.streams_slow import slow_consumer
 from openbell.registry import Cost
 from openbell.stream import Stream
 from openbell.target import Subject
@@ -57,6 +59,43 @@ def test_a_server_that_fails_on_a_position_has_not_refused_it():
     asked = script("resubscribe", "ended", position=1, epoch="x")
     assert judged(refused_openly, ORDERS, exchange("future", 101), asked, end, NEWS) == ["internal-error"]
     assert judged(refused_openly, ORDERS, exchange("future", 101), asked, ended("server"), NEWS) == ["holds"]
+
+
+# --- a slow consumer
+
+
+def slow(*after, end=None, caught_up=None, beside=()):
+    """A slow consumer that has read an update, stops, and reads again at 20 s, beside one that goes on."""
+    witness = [exchange("witness:0", 101, conn=2, at=0.0), *(beside or (quote(i, i, conn=2) for i in range(1, 22)))]
+    events = [exchange("slow", 101, conn=1, at=0.0), quote(1, 1), replace(fact("stream_paused", conn=1), at=10.0),
+              *witness, replace(fact("backlog", wanted=9, got=[9]), at=19.9),
+              replace(fact("stream_resumed", conn=1), at=20.0), *after, *([end] if end else []),
+              replace(fact("slow_end", conn=1, caught_up=caught_up), at=24.0)]
+    return said(slow_consumer.judge(recording(*events), TARGET, Subject("stream", "market")))
+
+
+def quote(n, at, **changes):
+    return frame({"type": "update", "epoch": "x", "seq": n, "prev": n - 1, "event": f"q{n}"}, at=float(at), **changes)
+
+
+def test_what_lay_in_buffers_is_not_all_that_a_slow_consumer_is_owed():
+    assert slow(quote(2, 20.1), quote(3, 20.2), caught_up=False) == ["never-again"]
+    assert slow(quote(2, 20.1), quote(3, 23.9), caught_up=False) == ["?budget"]
+    assert slow(quote(2, 20.1), end=replace(CAPPED, at=20.2), caught_up=False) == ["?budget"]
+    assert slow(quote(2, 20.1), quote(3, 20.2), caught_up=True) == ["holds"]
+
+
+@pytest.mark.parametrize(("how", "at", "word"), [
+    ("close 1013", 20.5, "holds"), ("reset", 20.5, "holds"), ("violation", 20.5, "corrupted"),
+    ("close 1013", 9.5, "?precondition")])
+def test_what_end_of_a_slow_consumer_is_an_answer(how, at, word):
+    end = replace(fact("stream_end", conn=1, side="server", how=how, violation="invalid opcode: 0x3"), at=at)
+    assert slow(quote(2, 20.1), end=end, caught_up=False) == [word]
+
+
+def test_a_witness_that_the_server_ends_is_not_stalled():
+    ended_ = replace(fact("stream_end", conn=2, side="server", how="close 4401", violation=None), at=12.0)
+    assert slow(beside=(quote(1, 11, conn=2), ended_)) == ["?precondition"]
 
 
 # --- one effect
