@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from openbell.api import Api
 from openbell.building import Alter
 from openbell.profile import Profile
@@ -47,7 +50,7 @@ async def _probe(api: Api, subject: Subject, label: str, credential: str | None)
 async def trespassing(api: Api, subject: Subject, by: str, label: str, since: Position | None = None) -> Stream:
     """Another principal, with a good credential, asks for what belongs to the stream's own: by the URL, where that
     names it, and in what it subscribes to."""
-    owner = api.target.credential[streamer(api.target, subject)].values
+    owner: Mapping[str, Any] = api.target.credential[streamer(api.target, subject)].values
     stream = await api.stream(subject.name, by=by, label=label, **owner)
     stream.values = {**stream.values, **api.target.credential[by].values}
     if stream.open and await stream.login() == "ok":

@@ -69,8 +69,8 @@ def test_a_retry_that_has_one_effect_and_tells_of_it(retries):
     ([(409, {"code": "in_progress"})] * 3, AFTER, "hidden-result"),
     ([(500, None), (500, None)], AFTER, "hidden-result"),
     ([(422, {"code": "key_reused"}), (429, {"code": "throttled"})], AFTER, "hidden-result"),
-], ids=["two", "two, unanswered", "two, one told", "another id", "once another id", "another id, not listed", "elsewhere", "no content", "null",
-        "in progress for ever", "an error for ever", "refused for ever"])
+], ids=["two", "two, unanswered", "two, one told", "another id", "once another id", "another id, not listed",
+        "elsewhere", "no content", "null", "in progress for ever", "an error for ever", "refused for ever"])
 def test_a_retry_that_has_not(retries, after, rule):
     assert retried(*retries, after=after) == [rule]
 

@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 
@@ -42,7 +43,7 @@ max_rate = 2000
 class Stubbed:
     url: str
     folder: Path
-    told: dict = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
 
     def profile(self, timeout=10, more=""):
         path = self.folder / "stub.toml"
