@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from openbell.conformance.stream_lives import PING, PONG, Life, earliest, lag, lives
-from openbell.events import Frame, Recording
-from openbell.profile import Profile
+from openbell.events import Fact, Frame, Recording
+from openbell.profile import Heartbeat, Profile
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.streams import PONG_S
 from openbell.scenarios.streams_idle import (
@@ -108,8 +108,24 @@ def dead_client_dropped(recording: Recording, target: Profile, subject: Subject)
     elif not pings:
         yield undecided("vacuous", "the server pinged the client never, so there was nothing to answer", alive)
     elif end and end.at <= alive.at:
-        yield holds(pings[-1], end) if end.data["side"] == "server" else undecided("budget", "a cap was reached", end)
+        yield _dropped(pings, end, heartbeat)
+    elif alive.at < pings[0].at + answer_s(heartbeat) + tolerance(heartbeat) / 2:
+        yield undecided("vacuous", "the server pinged the client so late that no answer was overdue", pings[0], alive)
     elif lag(recording) > tolerance(heartbeat) / 2:
         yield undecided("noisy", f"the harness itself was {lag(recording):.1f} s late", alive)
     else:
         yield broken("dead-client-kept", f"its end within {dead_s(heartbeat):g} s", "still open", pings[0], alive)
+
+
+def answer_s(heartbeat: Heartbeat) -> float:
+    """The seconds that a client has to answer a Ping."""
+    return heartbeat.answer_within_s or 0.0
+
+
+def _dropped(pings: tuple[Frame, ...], end: Fact, heartbeat: Heartbeat) -> Observation:
+    """An end shows that silence was noticed only where it did not come long before an answer was due."""
+    if end.data["side"] != "server":
+        return undecided("budget", "a cap was reached", end)
+    if end.at < pings[0].at + answer_s(heartbeat) / 2:
+        return undecided("precondition", f"the stream ended before an answer was due: {end.data['how']}", pings[0], end)
+    return holds(pings[-1], end)

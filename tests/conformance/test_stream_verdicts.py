@@ -14,6 +14,7 @@ from openbell.api import Api
 from openbell.conformance import fuzzing
 from openbell.conformance.idempotency import one_effect, one_of_many
 from openbell.conformance.streams_access import data_to_its_owner
+from openbell.conformance.streams_heartbeat import dead_client_dropped
 from openbell.conformance.streams_positions import bound_to_principal, refused_openly
 from openbell.conformance.streams_slow import slow_consumer
 from openbell.registry import Cost
@@ -59,6 +60,19 @@ def test_a_server_that_fails_on_a_position_has_not_refused_it():
     asked = script("resubscribe", "ended", position=1, epoch="x")
     assert judged(refused_openly, ORDERS, exchange("future", 101), asked, end, NEWS) == ["internal-error"]
     assert judged(refused_openly, ORDERS, exchange("future", 101), asked, ended("server"), NEWS) == ["holds"]
+
+
+# --- a client that no longer answers
+
+
+@pytest.mark.parametrize(("pinged", "end", "word"), [
+    (1.0, None, "dead-client-kept"), (6.4, None, "dead-client-kept"), (7.0, None, "?vacuous"),
+    (1.0, 3.0, "holds"), (1.0, 1.5, "?precondition")])
+def test_a_dead_client_was_one_only_where_an_answer_was_due(pinged, end, word):
+    events = [exchange("idle", 101, conn=1, at=0.0), exchange("muted", 101, conn=2, at=0.0),
+              frame(conn=2, opcode=9, at=pinged), replace(fact("idle_alive", conn=1, alive=True), at=9.0),
+              *([replace(ended("server", conn=2), at=end)] if end else [])]
+    assert judged(dead_client_dropped, ORDERS, *events) == [word]
 
 
 # --- a slow consumer
