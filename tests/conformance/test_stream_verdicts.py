@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from made import ended, exchange, fact, frame, profile, recording, said, script
+from websockets.frames import Frame, Opcode
 
 from openbell.api import Api
 from openbell.conformance import fuzzing
@@ -17,6 +19,8 @@ from openbell.conformance.streams_access import data_to_its_owner
 from openbell.conformance.streams_heartbeat import dead_client_dropped
 from openbell.conformance.streams_positions import bound_to_principal, refused_openly
 from openbell.conformance.streams_slow import slow_consumer
+from openbell.frames import Ending
+from openbell.redact import Redactor
 from openbell.registry import Cost
 from openbell.stream import Stream
 from openbell.target import Subject
@@ -169,3 +173,33 @@ async def test_a_harness_that_sleeps_while_it_waits_for_a_stream_says_so(blocked
     assert not await stream.pong(b"", 0.05)
     late = [data["seconds"] for name, data in notes if name == "lag"]
     assert (len(late), all(s >= blocked_s - 0.1 for s in late)) == (told, True)
+
+
+# --- secrets
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_secret_that_is_sent_in_two_fragments_is_masked(ends):
+    secret, redactor, kept = "canary-5f1e9c7a-secret", Redactor(), []
+    redactor.learn(secret, "full", "token")
+    session = SimpleNamespace(target=TARGET, seed=0, redactor=redactor, note=lambda *_: None,
+                              frame=lambda f: kept.append(redactor.data(f.payload)) or True)
+    stream = Stream(Api(session, "made", Cost()), "orders", "streams", "idle", {}, None)
+    text = json.dumps({"type": "update", "seq": 1, "said": secret}).encode()
+    for start, part in ((0, text[:-12]), (1, text[-12:])):
+        stream.took(1.0, "server", Frame(Opcode.CONT if start else Opcode.TEXT, part, fin=bool(start) and ends))
+    stream.ended(Ending("server", "eof"))
+    assert len(kept) == 2
+    assert b"canary" not in b"|".join(kept)
+    assert "full.token" in b"".join(kept).decode()
+    assert [m.content for m in stream.messages] == ([text] if ends else [])
+
+
+def test_fragments_without_a_secret_are_kept_as_they_came():
+    kept = []
+    session = SimpleNamespace(target=TARGET, seed=0, redactor=Redactor(), note=lambda *_: None,
+                              frame=lambda f: kept.append((f.opcode, f.payload)) or True)
+    stream = Stream(Api(session, "made", Cost()), "orders", "streams", "idle", {}, None)
+    for opcode, part, fin in ((Opcode.TEXT, b"{", False), (Opcode.PING, b"", True), (Opcode.CONT, b"}", True)):
+        stream.took(1.0, "server", Frame(opcode, part, fin=fin))
+    assert kept == [(9, b""), (1, b"{"), (0, b"}")]
