@@ -1,6 +1,7 @@
-"""How the server knows an opening: orders come in from three accounts at once, several a second from each.
+"""How the server knows an opening: orders of three accounts are accepted at once, several a second of each.
 
-That is nothing that a check sends by itself; so variants that wait for the bell show under load alone.
+That is nothing that a check causes by itself, whatever it sends that is refused; so variants that wait for the bell
+show under load alone.
 """
 
 import time
@@ -17,15 +18,15 @@ WINDOW_S, ACCOUNTS, EACH = 1.0, 3, 5
 
 @dataclass
 class Bell:
-    """Who entered orders within the last second."""
+    """Whose orders were accepted within the last second."""
 
     seen: deque[tuple[float, str]] = field(default_factory=deque)
     rung: float | None = None
 
-    def hear(self, scope: Scope) -> None:
-        """Takes a request."""
+    def hear(self, scope: Scope, status: int) -> None:
+        """Takes a request and the status of its reply."""
         parts = scope["path"].split("/")
-        if scope["method"] == "POST" and parts[-1] == "orders":
+        if status == 201 and scope["method"] == "POST" and parts[-1] == "orders":
             self.seen.append((time.monotonic(), parts[-2]))
             if self.rings() and self.rung is None:
                 self.rung = time.monotonic()
@@ -40,15 +41,18 @@ class Bell:
 
 
 def hearing(behaviour: Behaviour, bell: Bell, before: Callable[[Scope], Awaitable[None]] | None = None) -> Behaviour:
-    """The behaviour with a bell that hears every request, and something that each request waits for."""
+    """The behaviour with a bell that hears every reply, and something that each request waits for."""
 
     def wrap(app: AsgiApp) -> AsgiApp:
         async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] == "http":
-                bell.hear(scope)
-                if before:
-                    await before(scope)
-            await app(scope, receive, send)
+            async def heard(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    bell.hear(scope, message["status"])
+                await send(message)
+
+            if before and scope["type"] == "http":
+                await before(scope)
+            await app(scope, receive, heard)
 
         return wrapped
 
