@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from openbell.events import Exchange, Fact, Frame, Recording, labelled
-from openbell.locate import NotJSON, parse_json, pointer, text
+from openbell.locate import NotJSON, Number, parse_json, pointer, text
 from openbell.profile import MessageClass, Profile, Sequence, Stream
 from openbell.scenarios.streams import TRUTH
 from openbell.target import items, message_class, page_of, position
 
 TURN_S = 0.02
+DEEP = 100
 PING, PONG, CLOSE, CONTINUATION = 9, 10, 8, 0
 DATA = frozenset({1, 2})
 
@@ -124,10 +126,28 @@ def truth(recording: Recording, target: Profile, stream: Stream) -> tuple[Update
 
 
 def same_content(a: Any, b: Any) -> bool:
-    """Whether two values agree in all members that both have."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return all(same_content(a[k], b[k]) for k in a.keys() & b.keys())
-    return bool(a == b)
+    """Whether two values agree in all members that both have. A number may be written in more than one way; what is
+    nested deeper than `DEEP` is not looked at."""
+    pairs = [(a, b, 0)]
+    while pairs:
+        one, other, depth = pairs.pop()
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            pairs += [(one[k], other[k], depth + 1) for k in one.keys() & other.keys() if depth < DEEP]
+        elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+            pairs += [(x, y, depth + 1) for x, y in zip(one, other, strict=True) if depth < DEEP]
+        elif one != other and not _same_number(one, other):
+            return False
+    return True
+
+
+def _same_number(a: Any, b: Any) -> bool:
+    """Whether two JSON numbers, as they were written, are one number."""
+    if not (isinstance(a, Number) and isinstance(b, Number)):
+        return False
+    try:
+        return Decimal(a) == Decimal(b)
+    except InvalidOperation:
+        return False
 
 
 def lives(recording: Recording, label: str = "") -> tuple[Life, ...]:

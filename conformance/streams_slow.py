@@ -12,6 +12,8 @@ from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.streams_slow import busy, stream_slow
 from openbell.target import Subject, countable
 
+OVERLOAD = ("close 1011", "close 1013")
+
 
 @check("WSR-007", title="A slow consumer is handled openly and harms nobody else", level=MUST, per="stream",
        where=busy, promise="streams.back_pressure", evidence=(stream_slow,), minimum=1,
@@ -49,10 +51,15 @@ def _stalled(witness: Life, stream: Stream, paused: Fact, resumed: Fact) -> Obse
         return None
     if witness.end and witness.end.data["side"] == "harness" and witness.end.at < resumed.at:
         return undecided("budget", "the harness read no more of a stream beside it", witness.end)
-    if witness.end and witness.end.data["side"] == "server" and witness.end.at < resumed.at:
+    if witness.end and witness.end.at < resumed.at and _another_reason(witness.end):
         return undecided("precondition", f"the server ended a stream beside it: {witness.end.data['how']}", witness.end)
     return broken("witness-stalled", f"updates for the others at least every {stream.within_s:g} s",
                   "none for longer, while one consumer did not read", paused, *seen[-1:], resumed)
+
+
+def _another_reason(end: Fact) -> bool:
+    """Whether the server said of an end that it was for something else, such as a token's end: not for load."""
+    return end.data["side"] == "server" and end.data["how"].startswith("close") and end.data["how"] not in OVERLOAD
 
 
 def _after(slow: Life, stream: Stream, resumed: Fact) -> Observation:

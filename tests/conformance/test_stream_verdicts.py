@@ -17,6 +17,7 @@ from openbell.conformance import fuzzing
 from openbell.conformance.idempotency import one_effect, one_of_many
 from openbell.conformance.streams_access import data_to_its_owner
 from openbell.conformance.streams_heartbeat import dead_client_dropped
+from openbell.conformance.streams_order import delivered_as_promised
 from openbell.conformance.streams_positions import bound_to_principal, refused_openly
 from openbell.conformance.streams_slow import slow_consumer
 from openbell.frames import Ending
@@ -111,9 +112,11 @@ def test_what_end_of_a_slow_consumer_is_an_answer(how, at, word):
     assert slow(quote(2, 20.1), end=end, caught_up=False) == [word]
 
 
-def test_a_witness_that_the_server_ends_is_not_stalled():
-    ended_ = replace(fact("stream_end", conn=2, side="server", how="close 4401", violation=None), at=12.0)
-    assert slow(beside=(quote(1, 11, conn=2), ended_)) == ["?precondition"]
+@pytest.mark.parametrize(("how", "word"), [("close 4401", "?precondition"), ("close 1001", "?precondition"),
+                                           ("close 1013", "witness-stalled"), ("reset", "witness-stalled")])
+def test_a_witness_that_the_server_ends_and_says_why_is_not_stalled(how, word):
+    end = replace(fact("stream_end", conn=2, side="server", how=how, violation=None), at=12.0)
+    assert slow(beside=(quote(1, 11, conn=2), end)) == [word]
 
 
 # --- one effect
@@ -203,3 +206,23 @@ def test_fragments_without_a_secret_are_kept_as_they_came():
     for opcode, part, fin in ((Opcode.TEXT, b"{", False), (Opcode.PING, b"", True), (Opcode.CONT, b"}", True)):
         stream.took(1.0, "server", Frame(opcode, part, fin=fin))
     assert kept == [(9, b""), (1, b"{"), (0, b"}")]
+
+
+# --- content
+
+
+DEEPEST = "[" * 900 + "]" * 900
+
+
+@pytest.mark.parametrize(("first", "again", "word"), [
+    ("1.5", "1.50", "holds"), ("1e2", "100", "holds"), ("1", "2", "changed-content"), ("[1, 2.0]", "[1, 2]", "holds"),
+    ("1", "true", "changed-content"), ("[1]", "[1, 2]", "changed-content"),
+    ("1e99999999999999999999", "1e99999999999999999998", "changed-content"),
+    ('{"a":' * 900 + "1" + "}" * 900, '{"a":' * 900 + "2" + "}" * 900, "holds"), (DEEPEST, DEEPEST, "holds"),
+    ('{"a": {"b": 1}}', '{"a": {"b": 2}}', "changed-content"),
+], ids=lambda v: v[:12])
+def test_what_comes_again_is_the_same_however_it_is_written(first, again, word):
+    text = b'{"type": "update", "epoch": "x", "seq": 1, "event": "e1", "x": %s}'
+    events = [e for n, x in enumerate((first, again)) for e in (
+        exchange(f"round:{n}", 101, conn=n), frame(text % x.encode(), conn=n))]
+    assert judged(delivered_as_promised, ORDERS, *events) == ["holds", word]
