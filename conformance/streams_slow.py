@@ -76,7 +76,7 @@ def _after(slow: Life, stream: Stream, resumed: Fact) -> Observation:
         return broken("unmarked-gap", f"the update behind {hole[0].position}, or a word on what is missing",
                       hole[1].position, resumed, hole[0].event, hole[1].event)
     if slow.end and slow.end.data["side"] == "server":
-        return _ended(resumed, slow.end)
+        return _ended(slow.end, stream, read[-1] if read else resumed)
     if late := _left_behind(slow, stream, resumed, read[-1]) if read else _nothing(slow, resumed):
         return late
     if not any(_linked(b, stream.sequence) for _, b in steps):
@@ -84,11 +84,14 @@ def _after(slow: Life, stream: Stream, resumed: Fact) -> Observation:
     return holds(resumed, read[0], read[-1])
 
 
-def _ended(resumed: Fact, end: Fact) -> Observation:
-    """Its end is an answer, with or without a Close; frames that are none are not."""
+def _ended(end: Fact, stream: Stream, last: Fact | Frame) -> Observation:
+    """Its end is an answer, with or without a Close, unless it came of something else after a long silence; frames
+    that are none are not."""
     if end.data["how"] == "violation":
-        return broken("corrupted", "whole frames, or the end", str(end.data["violation"]), resumed, end)
-    return holds(resumed, end)
+        return broken("corrupted", "whole frames, or the end", str(end.data["violation"]), last, end)
+    if end.at - last.at >= stream.within_s:
+        return undecided("precondition", f"it ended after a silence, for whatever reason: {end.data['how']}", last, end)
+    return holds(last, end)
 
 
 def _left_behind(slow: Life, stream: Stream, resumed: Fact, last: Frame) -> Observation | None:

@@ -50,8 +50,10 @@ async def _probe(api: Api, subject: Subject, label: str, credential: str | None)
 async def trespassing(api: Api, subject: Subject, by: str, label: str, since: Position | None = None) -> Stream:
     """Another principal, with a good credential, asks for what belongs to the stream's own: by the URL, where that
     names it, and in what it subscribes to."""
-    owner: Mapping[str, Any] = api.target.credential[streamer(api.target, subject)].values
-    stream = await api.stream(subject.name, by=by, label=label, **owner)
+    url = api.target.stream[subject.name].url
+    owner = api.target.credential[streamer(api.target, subject)].values
+    named: Mapping[str, Any] = {k: v for k, v in owner.items() if f"{{{k}}}" in url}
+    stream = await api.stream(subject.name, by=by, label=label, **named)
     stream.values = {**stream.values, **api.target.credential[by].values}
     if stream.open and await stream.login() == "ok":
         await stream.subscribe(since, owner)

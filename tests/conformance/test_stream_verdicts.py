@@ -23,6 +23,7 @@ from openbell.conformance.streams_slow import slow_consumer
 from openbell.frames import Ending
 from openbell.redact import Redactor
 from openbell.registry import Cost
+from openbell.scenarios.streams_access import trespassing
 from openbell.stream import Stream
 from openbell.target import Subject
 
@@ -45,6 +46,22 @@ def test_another_whose_own_login_fails_shows_nothing_of_what_it_may_read():
     assert judged(data_to_its_owner, ORDERS, exchange("other", 101), *refused, NEWS) == ["?control_failed"]
     assert judged(bound_to_principal, ORDERS, exchange("foreign:own", 101), *refused, NEWS) == ["?control_failed"]
     assert judged(data_to_its_owner, ORDERS, exchange("invalid", 101), *refused, NEWS) == ["holds"]
+
+
+@pytest.mark.parametrize(("url", "account"), [("/v1/stream/{account}", "acct-streams"), ("/v1/stream", "acct-other")])
+async def test_another_asks_for_the_owners_channel_also_where_the_url_names_it(monkeypatch, url, account):
+    asked = []
+
+    async def shaken(_session, call, stream, **_options):
+        asked.append((call.by, call.values["account"], stream))
+
+    monkeypatch.setattr("openbell.api.upgrade", shaken)
+    target = profile(stream={"orders": {"url": url}}, credential={"streams": {"values": {"account": "acct-streams",
+                                                                                         "label": "ours"}}})
+    session = SimpleNamespace(target=target, seed=0, unique=lambda: "u", streams={})
+    await trespassing(Api(session, "made", Cost(reads=1)), ORDERS, "tenant", "other")
+    (by, used, stream), = asked
+    assert (by, used, stream.values["account"]) == ("tenant", account, "acct-other")
 
 
 @pytest.mark.parametrize("answer", ["refused", "silent", "ended"])
@@ -106,7 +123,7 @@ def test_what_lay_in_buffers_is_not_all_that_a_slow_consumer_is_owed():
 
 @pytest.mark.parametrize(("how", "at", "word"), [
     ("close 1013", 20.5, "holds"), ("reset", 20.5, "holds"), ("violation", 20.5, "corrupted"),
-    ("close 1013", 9.5, "?precondition")])
+    ("close 1013", 9.5, "?precondition"), ("close 4401", 23.5, "?precondition")])
 def test_what_end_of_a_slow_consumer_is_an_answer(how, at, word):
     end = replace(fact("stream_end", conn=1, side="server", how=how, violation="invalid opcode: 0x3"), at=at)
     assert slow(quote(2, 20.1), end=end, caught_up=False) == [word]
