@@ -75,6 +75,11 @@ async def fuzz(api: Api, target: Profile, settings: Fuzz) -> None:
         talk.why = f"it was not done within {settings.max_s:g} s"
     except Lost as lost:
         talk.why = str(lost)
+    except Skip as skip:
+        # What was found before, such as before a token could not be renewed, is kept and judged.
+        if not talk.sent:
+            raise
+        talk.why = skip.why
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if not talk.sent:

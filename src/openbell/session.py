@@ -275,9 +275,10 @@ class Session:
         return request
 
     async def credential(self, principal: str, token: Token | None = None) -> str:
-        """The value that a login message carries: the first credential of the principal's stack."""
+        """The value that a login message carries: the first credential of the principal's stack; "" without one."""
         call = Call("", "", "setup", "", principal, token=token)
-        return await self._value(principal, self.target.credential[principal].stack[0], call)
+        stack = self.target.credential[principal].stack
+        return await self._value(principal, stack[0], call) if stack else ""
 
     async def _value(self, principal: str, step: Step, call: Call) -> str:
         if step.kind == "static":

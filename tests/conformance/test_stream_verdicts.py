@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,9 +22,12 @@ from openbell.conformance.streams_order import delivered_as_promised
 from openbell.conformance.streams_positions import bound_to_principal, refused_openly
 from openbell.conformance.streams_slow import slow_consumer
 from openbell.frames import Ending
+from openbell.fuzz import fuzz
+from openbell.journal import Header, Journal
 from openbell.redact import Redactor
 from openbell.registry import Cost
 from openbell.scenarios.streams_access import trespassing
+from openbell.session import Session, Skip
 from openbell.stream import Stream
 from openbell.target import Subject
 
@@ -243,3 +247,31 @@ def test_what_comes_again_is_the_same_however_it_is_written(first, again, word):
     events = [e for n, x in enumerate((first, again)) for e in (
         exchange(f"round:{n}", 101, conn=n), frame(text % x.encode(), conn=n))]
     assert judged(delivered_as_promised, ORDERS, *events) == ["holds", word]
+
+
+# --- scenarios that cannot go on
+
+
+@pytest.mark.parametrize("sent_", [3, 0])
+async def test_what_was_found_before_a_token_could_not_be_renewed_is_kept(monkeypatch, sent_):
+    notes = []
+
+    async def talked(talk, _folder):
+        talk.sent = sent_
+        raise Skip("precondition", "no token for fuzz")
+
+    monkeypatch.setattr("openbell.fuzz._talked", talked)
+    api = SimpleNamespace(note=lambda name, **data: notes.append((name, data)))
+    with nullcontext() if sent_ else pytest.raises(Skip, match="no token"):
+        await fuzz(api, TARGET, TARGET.fuzz)
+    assert notes == ([("fuzz_lost", {"why": "no token for fuzz", "requests": 3})] if sent_ else [])
+
+
+async def test_a_stream_that_wants_a_greeting_and_no_token_needs_no_credential(tmp_path):
+    target = profile(credential={"streams": {"stack": ()}})
+    journal = Journal(tmp_path / "events.jsonl", Header("0", "run", "2026-01-01T00:00:00+00:00", 0, "t", {}))
+    secrets = {step.secret: "canary-5f1e9c7a" for c in target.credential.values() for step in c.stack}
+    try:
+        assert await Session(target, secrets, journal, Redactor(), 5).credential("streams") == ""
+    finally:
+        journal.close()
