@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -17,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openbell.child import bare, ended
 from openbell.events import Exchange, event_from
 from openbell.loading import dumped
 from openbell.loadprofiles.plan import LoadPlan
@@ -150,7 +150,7 @@ class Drive:
             finally:
                 await self._dismiss(reading)
         finally:
-            await asyncio.gather(*map(_end, self.workers))
+            await asyncio.gather(*(ended(w.process, KILL_S) for w in self.workers))
         return self.heard
 
     async def _hire(self) -> None:
@@ -158,7 +158,7 @@ class Drive:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "openbell.loadprofiles.child", stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
-                limit=MOST_LINE, env=_environment())
+                limit=MOST_LINE, env=bare("HOME", "VIRTUAL_ENV", "SSL_CERT_FILE"))
             self.workers.append(Worker(number, process))
             self.heard.ticks[number] = []
         for worker in self.workers:
@@ -333,19 +333,3 @@ class Drive:
             self.heard.sampled += 1
         except Leak:
             self.heard.refused += 1
-
-
-async def _end(worker: Worker) -> None:
-    """Lets a worker end by itself for a while, and then ends it."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(worker.process.wait(), KILL_S)
-        return
-    with suppress(ProcessLookupError):
-        worker.process.kill()
-    await worker.process.wait()
-
-
-def _environment() -> dict[str, str]:
-    """What a Python process needs; secrets of the environment stay here, since workers get what they need on stdin."""
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR", "SYSTEMROOT", "SSL_CERT_FILE")
-    return {name: os.environ[name] for name in kept if name in os.environ}

@@ -12,10 +12,16 @@ from typing import Any
 
 START_S = 30.0
 END_S = 5.0
+KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 class ChildFailed(Exception):
     """A child did not start, or said nothing that can be understood."""
+
+
+def bare(*more: str) -> dict[str, str]:
+    """What a Python process needs of the environment, and what is named: secrets of the environment stay here."""
+    return {name: os.environ[name] for name in (*KEPT, *more) if name in os.environ}
 
 
 @asynccontextmanager
@@ -30,7 +36,7 @@ async def child(module: str, arguments: Sequence[str], environment: Mapping[str,
     try:
         yield await _first_line(process, module)
     finally:
-        await _end(process)
+        await ended(process, END_S, gently=True)
 
 
 async def _first_line(process: asyncio.subprocess.Process, module: str) -> dict[str, Any]:
@@ -46,14 +52,14 @@ async def _first_line(process: asyncio.subprocess.Process, module: str) -> dict[
     return said
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Closes the child's stdin, and ends it by signal when it does not end by itself."""
+async def ended(process: asyncio.subprocess.Process, within_s: float, *, gently: bool = False) -> None:
+    """Closes a child's stdin and waits for its end; one that does not end by itself is killed, `gently` asked first."""
     if process.stdin:
         process.stdin.close()
-    for signal_it in (None, process.terminate, process.kill):
+    for signal_it in (None, *((process.terminate,) if gently else ()), process.kill):
         with suppress(ProcessLookupError):
             if signal_it:
                 signal_it()
         with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), END_S)
+            await asyncio.wait_for(process.wait(), within_s)
             return

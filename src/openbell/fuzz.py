@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import sys
 import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +28,9 @@ from urllib.parse import urljoin, urlsplit
 
 from openbell.api import Api
 from openbell.building import with_query
+from openbell.child import bare, ended
 from openbell.events import Exchange, content_bytes, content_json
 from openbell.profile import SAFE, Fuzz, Profile, Step
-from openbell.proxying import KEPT
 from openbell.session import NotAllowed, Skip
 from openbell.target import match_operation
 from openbell.wire import AGENT, Request
@@ -153,10 +151,9 @@ async def _talked(talk: Talk, folder: Path) -> None:
 
     While the child starts, which takes a while, the document is fetched.
     """
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", MODULE, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=folder, limit=LINE,
-        env={**environment, "HOME": str(folder), "HYPOTHESIS_STORAGE_DIRECTORY": str(folder)}, start_new_session=True)
+        env={**bare(), "HOME": str(folder), "HYPOTHESIS_STORAGE_DIRECTORY": str(folder)}, start_new_session=True)
     try:
         document = await _document(talk.api, talk.target, talk.fuzz)
         await _say(process, _start(talk.api, talk.target, talk.fuzz, document))
@@ -165,7 +162,7 @@ async def _talked(talk: Talk, folder: Path) -> None:
             if answer := await _done(talk, said):
                 await _say(process, answer)
     finally:
-        await _end(process)
+        await ended(process, END_S)
 
 
 async def _say(process: asyncio.subprocess.Process, line: Mapping[str, Any]) -> None:
@@ -192,18 +189,6 @@ async def _hear(process: asyncio.subprocess.Process) -> dict[str, Any]:
     if not isinstance(said, dict):
         raise Lost("its process ended" if said is None else "its process said something that cannot be understood")
     return said
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ends it by the end of its stdin; a busy one by force. Nothing that it still has to say is wanted."""
-    if process.stdin:
-        process.stdin.close()
-    try:
-        await asyncio.wait_for(process.wait(), END_S)
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 async def _done(talk: Talk, said: dict[str, Any]) -> dict[str, Any] | None:

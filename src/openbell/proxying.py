@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import shutil
 import ssl
 import sys
@@ -20,13 +19,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from openbell.child import bare, ended
+
 MODULE = "openbell.mitm_child"
 CA = "mitmproxy-ca-cert.pem"
 START_S = 10.0
 ANSWER_S = 15.0
 END_S = 5.0
-# What a Python process needs to find itself; nothing else of our environment is given, and so no secret.
-KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 class ProxyLost(Exception):
@@ -48,10 +47,9 @@ class Proxy:
 
     async def start(self, trust: str | None) -> None:
         """Starts it; `trust` is a CA bundle for the target's side. Raises ProxyLost."""
-        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", MODULE, stdin=PIPE, stdout=PIPE, stderr=DEVNULL,
-            env={**environment, "HOME": str(self._folder)}, start_new_session=True)
+            env={**bare(), "HOME": str(self._folder)}, start_new_session=True)
         self._reading = asyncio.create_task(self._read(self._process))
         bundle = trust or ssl.get_default_verify_paths().cafile
         self._say({"confdir": str(self._folder), "trust": bundle})
@@ -123,18 +121,7 @@ class Proxy:
         """Ends the child and removes its authority."""
         self.lost = self.lost or "it was closed"
         if self._process:
-            await _ended(self._process)
+            await ended(self._process, END_S)
         if self._reading:
             await self._reading
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    if process.stdin:
-        process.stdin.close()
-    try:
-        await asyncio.wait_for(process.wait(), END_S)
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

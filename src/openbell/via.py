@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
@@ -43,7 +44,7 @@ async def opened(session: Session, scenario: str, number: int, fault: Fault) -> 
     return via
 
 
-class Via:
+class Via(ABC):
     """What both kinds have in common. A way leads to each host of the target that is asked on it."""
 
     route: Route
@@ -88,6 +89,7 @@ class Via:
         self._injected(fault)
         await self._inject(fault, live=live)
 
+    @abstractmethod
     async def settled(self) -> None:
         """Waits until all is heard that has happened on the way so far. Never raises."""
 
@@ -124,17 +126,17 @@ class Via:
 
     # --- what each kind does in its own way
 
-    async def _opened(self, origin: Origin) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _opened(self, origin: Origin) -> None: ...
 
-    def _address(self, origin: Origin) -> tuple[str, int]:
-        raise NotImplementedError
+    @abstractmethod
+    def _address(self, origin: Origin) -> tuple[str, int]: ...
 
-    async def _inject(self, fault: Any, *, live: bool) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _inject(self, fault: Any, *, live: bool) -> None: ...
 
-    async def _close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _close(self) -> None: ...
 
 
 class RelayVia(Via):
@@ -166,6 +168,9 @@ class RelayVia(Via):
                     await self._news.wait()
                 return seen
         return None
+
+    async def settled(self) -> None:
+        """What the relay does is heard as it does it."""
 
     async def _opened(self, origin: Origin) -> None:
         if origin not in self._relays:
