@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from openbell.events import Exchange, Fact, Recording
-from openbell.locate import parse_json, pointer, text
 from openbell.profile import Profile
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.idempotency import concurrent_duplicates, keyed, retry_after_lost_reply
-from openbell.target import Subject, outcome
+from openbell.target import Subject, made_id, outcome
 
 DRAFT = "draft-ietf-httpapi-idempotency-key-header-07 2.6: a retry gets the result of the completed request"
 
@@ -37,7 +36,7 @@ def _answered(exchange: Exchange, target: Profile) -> bool:
 
 def _id(exchange: Exchange, target: Profile, subject: Subject) -> str:
     content = exchange.reply.content if exchange.reply else b""
-    return text(pointer(parse_json(content), target.operation[subject.name].id or "/id"))
+    return made_id(target.operation[subject.name], content)
 
 
 def _pages(recording: Recording, *counts: Fact) -> list[Exchange]:

@@ -164,6 +164,11 @@ def lives(recording: Recording, label: str = "") -> tuple[Life, ...]:
     return tuple(Life(conn, shake, tuple(frames), tuple(facts)) for conn, (shake, frames, facts) in found.items())
 
 
+def life_of(recording: Recording, label: str) -> Life | None:
+    """The first connection of a label that was opened."""
+    return next(iter(lives(recording, label)), None)
+
+
 def lag(recording: Recording) -> float:
     """The worst seconds by which the harness itself was late."""
     return max((float(f.data["seconds"]) for f in recording.facts("lag")), default=0.0)

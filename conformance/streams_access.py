@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from openbell.conformance.stream_lives import Life, Told, lag, lives
+from openbell.conformance.stream_lives import Life, Told, lag, life_of
 from openbell.events import Exchange, Fact, Recording
 from openbell.locate import pointer, text
 from openbell.profile import Profile, Stream
@@ -44,7 +44,7 @@ def data_to_its_owner(recording: Recording, target: Profile, subject: Subject) -
     news = next(recording.facts("news"), None)
     for probe in _probes(recording):
         rule = PROBES[probe.label]
-        life = next(iter(lives(recording, probe.label)), None)
+        life = life_of(recording, probe.label)
         if life is None:
             yield holds(probe) if probe.status in REFUSED else undecided("no_reply", "no answer to a handshake", probe)
             continue
@@ -77,7 +77,7 @@ def stream_ends_with_token(recording: Recording, target: Profile, subject: Subje
     """After the token's end and the declared grace the stream delivers no data, while one with a new token does."""
     stream = target.stream[subject.name]
     token, news = next(recording.facts("stream_token"), None), next(recording.facts("news"), None)
-    life = next(iter(lives(recording, "held")), None)
+    life = life_of(recording, "held")
     if token is None or life is None:
         return
     late = next((m for m in data(life, stream) if m.frame.at > token.data["end"]), None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from openbell.conformance.stream_lives import PING, PONG, Life, earliest, lag, lives
+from openbell.conformance.stream_lives import PING, PONG, Life, earliest, lag, life_of, lives
 from openbell.events import Fact, Frame, Recording
 from openbell.profile import Heartbeat, Profile
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
@@ -70,7 +70,7 @@ def server_heartbeat(recording: Recording, target: Profile, subject: Subject) ->
     """While a stream is left alone no silence of the server is longer than the interval and what is tolerated."""
     heartbeat = target.stream[subject.name].heartbeat
     start, end = next(recording.facts("idle_start"), None), next(recording.facts("idle_end"), None)
-    life = next(iter(lives(recording, "idle")), None)
+    life = life_of(recording, "idle")
     if heartbeat is None or start is None or end is None or life is None:
         return
     if life.end and life.end.at < end.at:
@@ -96,7 +96,7 @@ def server_heartbeat(recording: Recording, target: Profile, subject: Subject) ->
 def dead_client_dropped(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
     """Of two clients of one age, the one that answers no ping is dropped and the other, which answers, is not."""
     heartbeat = target.stream[subject.name].heartbeat
-    muted, control = next(iter(lives(recording, "muted")), None), next(iter(lives(recording, "idle")), None)
+    muted, control = life_of(recording, "muted"), life_of(recording, "idle")
     if heartbeat is None or muted is None or control is None or not (alive := control.fact("idle_alive")):
         return
     pings, end = muted.by("server", PING), muted.end

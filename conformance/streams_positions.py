@@ -37,10 +37,11 @@ def refused_openly(recording: Recording, target: Profile, subject: Subject) -> I
     """Too old, from the future, of a forged epoch: each is refused, or answered in full; what is retained is served."""
     stream = target.stream[subject.name]
     news = next(recording.facts("news"), None)
+    told = [u.place for u in truth(recording, target, stream)]
     for life in lives(recording):
         if life.label not in {*RULES, "retained"}:
             continue
-        refused, full = openly(life, stream), _in_full(life, recording, target, stream)
+        refused, full = openly(life, stream), _in_full(life, told, stream)
         if unseen := _unseen(life):
             yield unseen
         elif full or (refused and life.label != "retained"):
@@ -72,9 +73,9 @@ def _unseen(life: Life) -> Observation | None:
     return None
 
 
-def _in_full(life: Life, recording: Recording, target: Profile, stream: Stream) -> bool:
+def _in_full(life: Life, told: list[tuple[str, str]], stream: Stream) -> bool:
     """Whether the update right behind the asked position came: more is kept than was promised."""
-    told, script = [u.place for u in truth(recording, target, stream)], life.script("resubscribe")
+    script = life.script("resubscribe")
     since = (str(script.data.get("epoch", "")), str(script.data.get("position", ""))) if script else ("", "")
     after = told[told.index(since) + 1:][:1] if since in told else []
     return bool(after) and after[0] in {u.place for u in life.updates(stream)}
@@ -90,8 +91,9 @@ def bound_to_principal(recording: Recording, target: Profile, subject: Subject) 
     stream = target.stream[subject.name]
     news = next(recording.facts("news"), None)
     owned = {_known(u, stream) for u in truth(recording, target, stream) if u.id}
+    opened = {life.conn: life for life in lives(recording, "foreign")}
     for shake in recording.exchanges("foreign"):
-        life = next((one for one in lives(recording) if one.conn == shake.conn), None)
+        life = opened.get(shake.conn)
         updates = life.updates(stream) if life else ()
         leaked = next((u.event for u in updates if _known(u, stream) in owned), None) or next(
             (m.frame for m in (data(life, stream) if life and news else ())

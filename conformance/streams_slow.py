@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from openbell.conformance.stream_lives import Life, Update, lag, lives
+from openbell.conformance.stream_lives import Life, Update, lag, life_of, lives
 from openbell.events import Fact, Frame, Recording
 from openbell.profile import Profile, Sequence, Stream
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
@@ -24,7 +24,7 @@ OVERLOAD = ("close 1011", "close 1013")
 def slow_consumer(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
     """The slow one is closed, or told what is missing, or gets everything; those beside it get theirs meanwhile."""
     stream = target.stream[subject.name]
-    slow, backlog = next(iter(lives(recording, "slow")), None), next(recording.facts("backlog"), None)
+    slow, backlog = life_of(recording, "slow"), next(recording.facts("backlog"), None)
     paused = slow.fact("stream_paused") if slow else None
     resumed = slow.fact("stream_resumed") if slow else None
     if slow is None or paused is None or resumed is None or backlog is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from openbell.locate import parse_json, pointer, text
 from openbell.profile import Operation, Profile
+from openbell.target import made_id
 
 MOST_OPEN = 20_000
 ENDS = frozenset({"cancel"})
@@ -38,7 +38,7 @@ class Made:
 
     def created(self, operation: str, op: Operation, principal: str, unique: str, content: bytes) -> None:
         """Takes the id from the reply to a create."""
-        found = text(pointer(parse_json(content), op.id or "/id"))
+        found = made_id(op, content)
         if found and len(found) <= 512:
             self._open.setdefault(principal, deque(maxlen=MOST_OPEN)).append(found)
             self._made.append([operation, principal, found, unique])

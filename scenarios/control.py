@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from openbell.api import Api
 from openbell.building import Alter
-from openbell.locate import NotJSON, parse_json, pointer, text
+from openbell.locate import NotJSON, parse_json
 from openbell.profile import Profile
 from openbell.registry import Claim, Cost, scenario, share
 from openbell.session import principal
-from openbell.target import Subject
+from openbell.target import Subject, made_id
 
 
 def _claims(target: Profile, _subject: Subject) -> tuple[Claim, ...]:
@@ -61,5 +61,5 @@ async def _create(api: Api, target: Profile, by: str) -> str | None:
         return f"{create} got {reply.exchange.no_reply or f'status {reply.status}'} and made nothing"
     back = await api.call(read, by=by, label="control:read-back", id=made.id)
     content = back.exchange.reply.content if back.exchange.reply else b""
-    same = text(pointer(parse_json(content), target.operation[create].id or "/id")) == made.id
+    same = made_id(target.operation[create], content) == made.id
     return None if back.ok and same else f"{read} did not give back what {create} made (status {back.status})"

@@ -15,9 +15,9 @@ from openbell.faults import LoseReply
 from openbell.locate import pointer, text
 from openbell.profile import Profile
 from openbell.registry import Claim, Cost, scenario, share
-from openbell.scenarios.pages import Walk, go
+from openbell.scenarios.pages import whole
 from openbell.session import Skip, principal, sacrificial
-from openbell.target import Subject, item_id, page_of
+from openbell.target import Subject, item_id
 
 RETRIES = 3
 ROUNDS = 3
@@ -64,10 +64,7 @@ class _Same:
 
     async def count(self, api: Api, label: str) -> list[str]:
         """The ids of what the listing holds under the natural key. Raises Skip where it cannot be read."""
-        name = str(listing(api.target, self.operation))
-        walk = Walk(api, api.target, name, self.by, label)
-        if await go(walk, size=page_of(api.target, name).maximum, max_pages=MAX_PAGES) != "end":
-            raise Skip("precondition", f"{name} could not be read to its end")
+        walk = await whole(api, str(listing(api.target, self.operation)), self.by, label, MAX_PAGES)
         rows = [row for page in walk.pages for row in page.items if self._mine(api, row)]
         ids = [item_id(walk.page, row) for row in rows]
         api.note("counted", label=label, ids=ids, pages=[p.exchange.n for p in walk.pages if

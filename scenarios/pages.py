@@ -134,6 +134,15 @@ async def go(walk: Walk, between: Script | None = None, *, size: int | None = SI
     return ended
 
 
+async def whole(api: Api, listing: str, by: str, script: str, max_pages: int) -> Walk:
+    """Reads a listing in the largest pages. Raises Skip where it does not end."""
+    walk = Walk(api, api.target, listing, by, script)
+    ended = await go(walk, size=walk.page.maximum, max_pages=max_pages)
+    if ended != "end":
+        raise Skip("precondition", f"{listing} could not be read to its end: {ended}")
+    return walk
+
+
 async def _once(walk: Walk, between: Script | None, size: int | None, max_pages: int, query: Mapping[str, str],
                 ) -> str:
     cursor: str | None = None

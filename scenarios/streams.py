@@ -10,10 +10,10 @@ from openbell.locate import pointer, text
 from openbell.profile import Profile, Published
 from openbell.registry import Claim, own, share
 from openbell.scenarios.expiry import oauth_step
-from openbell.scenarios.pages import Walk, go
+from openbell.scenarios.pages import Walk, whole
 from openbell.session import Skip, Token, principal, sacrificial
 from openbell.stream import Stream
-from openbell.target import Subject, page_of
+from openbell.target import Subject
 
 TRUTH = "truth"
 TRUTH_PAGES = 50
@@ -126,9 +126,4 @@ async def settled(*streams: Stream) -> None:
 
 async def read_truth(api: Api, subject: Subject) -> Walk:
     """Reads the listing of what was published, in the largest pages. Raises Skip where it does not end."""
-    told = published(api, subject)
-    walk = Walk(api, api.target, str(told.truth), streamer(api.target, subject), TRUTH)
-    ended = await go(walk, size=page_of(api.target, str(told.truth)).maximum, max_pages=TRUTH_PAGES)
-    if ended != "end":
-        raise Skip("precondition", f"{told.truth} could not be read to its end: {ended}")
-    return walk
+    return await whole(api, str(published(api, subject).truth), streamer(api.target, subject), TRUTH, TRUTH_PAGES)

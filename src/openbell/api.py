@@ -25,7 +25,7 @@ from openbell.profile import SAFE, Profile
 from openbell.registry import Cost
 from openbell.session import Call, NotAllowed, Session, Skip, Token
 from openbell.stream import Stream
-from openbell.target import items, match_operation, next_cursor, outcome, page_of
+from openbell.target import items, made_id, match_operation, next_cursor, outcome, page_of
 from openbell.via import Via, opened
 from openbell.wire import Request
 
@@ -302,8 +302,7 @@ class Api:
         if reply.exchange.status is None:
             self.unknown.append(made)
         elif reply.ok and reply.exchange.reply:
-            at = self.target.operation[made.operation].id or "/id"
-            self.found(made, text(pointer(parse_json(reply.exchange.reply.content), at)))
+            self.found(made, made_id(self.target.operation[made.operation], reply.exchange.reply.content))
 
     def found(self, made: Made, id_: str) -> None:
         """Notes the id of what was made: told by the reply, or by a listing where no reply came."""

@@ -23,12 +23,12 @@ from openbell.api import GONE, Api, CostExceeded, Reply
 from openbell.building import Alter, MissingValue, fill, values_of
 from openbell.events import Event, Exchange, Fact
 from openbell.journal import Header, Journal, JournalError, read
-from openbell.locate import parse_json, pointer, text
+from openbell.locate import pointer, text
 from openbell.profile import Operation, Page, Profile
 from openbell.redact import Redactor, contains_placeholder
 from openbell.registry import Cost
 from openbell.session import Session, Skip
-from openbell.target import item_id, items, next_cursor, outcome, page_of
+from openbell.target import item_id, items, made_id, next_cursor, outcome, page_of
 
 LIMIT_S = 10.0
 LANES = 4
@@ -86,7 +86,7 @@ class Ledger:
             return
         op = target.operation.get(thing.operation)
         if op and 200 <= exchange.status < 300:
-            thing.id = thing.id or text(pointer(parse_json(exchange.reply.content), op.id or "/id"))
+            thing.id = thing.id or made_id(op, exchange.reply.content)
         thing.exchange = exchange.n
         thing.refused = 400 <= exchange.status < 500 and not outcome(target, "duplicate", exchange)
         if not outcome(target, "throttled", exchange):

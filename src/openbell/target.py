@@ -83,6 +83,11 @@ def operation(target: Profile, exchange: Exchange) -> Operation | None:
     return target.operation.get(exchange.operation or "")
 
 
+def made_id(operation: Operation, content: bytes) -> str:
+    """The id in the content of a reply to a create; "" without one."""
+    return text(pointer(parse_json(content), operation.id or "/id"))
+
+
 def envelope(target: Profile, exchange: Exchange) -> Envelope:
     """The error envelope that the exchange's operation uses."""
     op = operation(target, exchange)
