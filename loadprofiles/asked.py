@@ -74,14 +74,18 @@ def ready(target: Profile, asked: Asked) -> Ready:
     if not asked.locustfile and (made := creating(target, plan)) > target.load.max_created:
         raise BadLoad("load", [Problem("load.max_created", f"the plan may create {made}, {target.load.max_created} are "
                                        "allowed", "raise it, or lower --peak or --duration")])
-    width = max(FINEST_S, asked.duration / SLICES)
-    offer = Offer(plan, asked.workers, _users(asked), asked.sample, width,
+    offer = Offer(plan, asked.workers, _users(asked), asked.sample, slice_s(asked.duration),
                   str(asked.locustfile.resolve()) if asked.locustfile else None)
     if shape.storm:
         name = target.load.stream or next(iter(target.stream))
         offer = replace(offer, streams=round(asked.peak), stream=name,
                         stream_by=target.stream[name].principal or target.load.principals[0])
     return Ready(offer, rules, aborts)
+
+
+def slice_s(duration: float) -> float:
+    """The seconds of a slice of the charts."""
+    return max(FINEST_S, duration / SLICES)
 
 
 def _users(asked: Asked) -> int:

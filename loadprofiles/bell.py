@@ -20,7 +20,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from openbell import __version__
-from openbell.loadprofiles.asked import FINEST_S, SLICES
+from openbell.loadprofiles.asked import slice_s
 from openbell.loadprofiles.clock import best_clock
 from openbell.loadprofiles.curves import BadCurve
 from openbell.loadprofiles.driving import DRAIN_S, Heard, Offer
@@ -69,7 +69,7 @@ class Bell:
         said: Any = environment.parsed_options
         plan = LoadPlan(all_shapes()[said.bell], said.peak, said.bell_duration, said.bell_process, said.bell_seed)
         self.rules = asked_rules(plan, said.slo)
-        width = max(FINEST_S, plan.duration / SLICES)
+        width = slice_s(plan.duration)
         self.environment, self.plan, self.width, self.out = environment, plan, width, Path(said.bell_out)
         phases = tuple(p.name for p in plan.profile.phases)
         self.engine = Engine((), phases, width, best_clock())
@@ -86,11 +86,9 @@ class Bell:
 
     def report(self) -> dict[str, Any]:
         """What is new in this process."""
-        e = self.engine
-        tick = {"at": time.monotonic(), "due": e.due, "started": e.started, "finished": e.finished,
-                "line": len(e.waiting), **self.processor.since()}
-        end = {"mark": e.mark & (2**64 - 1), "substituted": 0} if self.over else None
-        return {"tally": e.tally.delta(), "tick": tick, "end": end}
+        end = {"mark": self.engine.started_mark, "substituted": 0} if self.over else None
+        tick = {**self.engine.told(), **self.processor.since()}
+        return {"tally": self.engine.tally.delta(), "tick": tick, "end": end}
 
     def hear(self, worker: int, report: dict[str, Any], shift: float = 0.0) -> None:
         """Adds what a process told; `shift` takes its clock to this one's."""

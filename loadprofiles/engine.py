@@ -19,7 +19,7 @@ from gevent.event import Event
 from gevent.lock import Semaphore
 
 from openbell.loadprofiles.clock import Clock
-from openbell.loadprofiles.plan import Arrival
+from openbell.loadprofiles.plan import Arrival, total
 from openbell.loadprofiles.tally import Tally
 from openbell.loadprofiles.words import NEVER_STARTED, SILENT, UNANSWERED
 
@@ -75,6 +75,16 @@ class Engine:
             self.waiting.append(Job(arrival, due, place))
             self.ready.release()
             self.longest_line = max(self.longest_line, len(self.waiting))
+
+    def told(self) -> dict[str, Any]:
+        """How far it is, at this monotonic second."""
+        return {"at": time.monotonic(), "due": self.due, "started": self.started, "finished": self.finished,
+                "line": len(self.waiting)}
+
+    @property
+    def started_mark(self) -> int:
+        """The mark of all arrivals that were started."""
+        return total((self.mark,))
 
     # --- for users
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from openbell.loadprofiles.driving import Heard, Offer
 from openbell.loadprofiles.health import Health
+from openbell.loadprofiles.plan import total
 from openbell.loadprofiles.slo import Ground, Rule, Ruling, Verdict, ruling, worst
 from openbell.loadprofiles.tally import Distribution, Tally
 from openbell.loadprofiles.words import NEVER_STARTED, OK, THROTTLED, UNANSWERED
@@ -67,9 +68,9 @@ def _differences(run: Measured) -> Iterator[str]:
         yield f"{never} arrivals found no free user until the end: the target answered too slowly for {run.offer.users}"
     if silent := sum(n for k, n in tally.counts.items() if k[0] == "arrival" and k[-1] == UNANSWERED):
         yield f"{silent} arrivals had no answer when the run was closed"
-    ended = {e["mark"] for e in run.heard.ends.values()}
+    ended = total(e["mark"] for e in run.heard.ends.values())
     whole = len(run.heard.ends) == run.offer.workers and not never and due == planned
-    if whole and sum(ended) & (2**64 - 1) != run.offer.plan.counted[1]:
+    if whole and ended != run.offer.plan.counted[1]:
         yield "the arrivals that were started are not those of the plan"
     substituted = sum(e["substituted"] for e in run.heard.ends.values())
     if substituted:

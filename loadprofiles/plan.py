@@ -137,7 +137,7 @@ class LoadPlan:
         count, marks = 0, 0
         for arrival in self._all():
             count, marks = count + 1, marks + arrival.mark()
-        return count, marks & (2**64 - 1)
+        return count, total((marks,))
 
     @property
     def hash(self) -> str:

@@ -163,7 +163,7 @@ class Worker:
         self.tick()
         self.talk.say({"end": {"lost_samples": self.talk.lost, "connections": self.desk.pool.opened,
                                "substituted": self.desk.substituted, "stopped": self.engine.stopped.is_set(),
-                               "longest_line": self.engine.longest_line, "mark": self.engine.mark & (2**64 - 1)}})
+                               "longest_line": self.engine.longest_line, "mark": self.engine.started_mark}})
 
     def _weather(self, begin: float) -> Weather:
         """The streams of this worker."""
@@ -185,9 +185,7 @@ class Worker:
 
     def tick(self) -> None:
         """Says what is new."""
-        e = self.engine
-        self.talk.say({"tick": {"at": time.monotonic(), "due": e.due, "started": e.started, "finished": e.finished,
-                                "line": len(e.waiting), "tally": e.tally.delta(), **self.processor.since(),
+        self.talk.say({"tick": {**self.engine.told(), "tally": self.engine.tally.delta(), **self.processor.since(),
                                 **self.desk.made.news(),
                                 "streams": self.weather.news() if self.weather else None}})
 

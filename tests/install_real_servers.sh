@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder="${1:-.real-servers}"
 install() { npm install --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error "$@"; }
+# A registry that is out of reach keeps npm busy for a quarter of an hour: one question shows it sooner.
+timeout 60 npm view oidc-provider@9.13.3 version >/dev/null 2>&1 || { echo "npm's registry is out of reach"; exit 1; }
 install oidc-provider@9.13.3
 install five-bells-ledger@21.2.5 sqlite3@5.1.7
 # The ledger's database driver is compiled here, against the headers that come with node where there are some.
