@@ -15,6 +15,8 @@ from openbell.scenarios.cursors import (
     OPAQUE,
     OWNER,
     STRANGER,
+    UNBOUNDED,
+    counted,
     cursor_tampering,
     handle,
     page_sizes,
@@ -39,7 +41,8 @@ class Seen:
 
 
 @check("PAG-007", title="Cursors are opaque, tamper-evident and carry no authority", level=MUST, per="collection",
-       promise="pages.opaque", evidence=(cursor_tampering,), minimum=3, where=paged, sources=(AIP_158, OWASP),
+       promise="pages.opaque", evidence=(cursor_tampering,), minimum=3, where=paged, exempt=counted,
+       sources=(AIP_158, OWASP),
        remedy="Seal the cursor with an authenticated cipher, with the principal, the path and the query as associated "
               "data, and answer 400 to whatever does not open.")
 def opaque(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
@@ -160,11 +163,19 @@ def page_size_limits(recording: Recording, target: Profile, subject: Subject) ->
     controls = tuple(recording.exchanges("size:control"))
     for name in sizes(page):
         for probe in recording.exchanges(f"size:{name}"):
-            if found := _excused(target, probe, *(controls or (None,))) or _sized(target, page, name, probe):
+            further = next(iter(recording.exchanges(f"beyond:{name}")), None)
+            if found := _excused(target, probe, *(controls or (None,))) or _sized(target, page, name, probe, further):
                 yield found
 
 
-def _sized(target: Profile, page: Page, name: str, probe: Exchange) -> Observation | None:
+def _more(page: Page, probe: Exchange, further: Exchange | None) -> bool:
+    """Whether there are rows that a page does not hold: it says so, or the next one shows it."""
+    if not page.counted:
+        return next_cursor(page, probe) is not None
+    return further is not None and not set(_ids(page, further)) <= set(_ids(page, probe))
+
+
+def _sized(target: Profile, page: Page, name: str, probe: Exchange, further: Exchange | None) -> Observation | None:
     rows = len(items(page, probe))
     bound, rule = (page.default or page.maximum, "default-unbounded") if name == "none" else (
         page.maximum, "over-maximum")
@@ -178,7 +189,7 @@ def _sized(target: Profile, page: Page, name: str, probe: Exchange) -> Observati
         return broken(rule, f"at most {bound} rows {asked}", f"{rows} rows", probe)
     if name == "negative":
         return broken("negative-accepted", f"a refusal {asked}", f"status {probe.status} with {rows} rows", probe)
-    if name in {"none", "above", "huge"} and next_cursor(page, probe) is None:
+    if name in UNBOUNDED and not _more(page, probe, further):
         return undecided("vacuous", f"all {rows} rows fit on one page {asked}: no bound can be seen", probe)
     # AIP-158 says nothing of a size that is no number; ignoring it is neither right nor wrong here.
     return None if name == "word" else holds(probe)

@@ -1,13 +1,15 @@
 """Pagination while nobody writes: a walk ends, serves everything once, and in one order.
 
 The judgement does not trust that it is quiet. Only an item that was served before and after a walk counts as missing
-from it; a row that moved forward may come twice; two orders are compared over rows that did not change. Text is never
-compared for order, since collations differ; numbers and times are.
+from it; a row that moved forward may come twice; two orders are compared over rows that did not change. A position that
+the caller counts shifts with whatever is written before it: there the whole listing must have stayed as it was. Text is
+never compared for order, since collations differ; numbers and times are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 from openbell.conformance.walks import (
@@ -17,19 +19,23 @@ from openbell.conformance.walks import (
     before,
     collection_of,
     moved_forward,
+    quiet,
     shown,
     unmoved,
     walks,
     witnessed,
+    writes,
 )
 from openbell.events import Recording
-from openbell.profile import Profile, SortKey
+from openbell.profile import Page, Profile, SortKey
 from openbell.registry import MUST, Observation, Reason, broken, check, holds, undecided
+from openbell.scenarios.pages import REFERENCE
 from openbell.scenarios.pages_quiet import paged, pages_quiet
-from openbell.target import Subject, outcome
+from openbell.target import Subject, outcome, page_of
 
 DESCENDING = "descending"
 FEWEST_PAGES = 3
+SHIFTS = frozenset({"duplicate", "incomplete", "endless", "order-broken", "ties-lost"})
 TWO_KEYS = 2
 GATEWAY = frozenset({502, 503, 504})
 
@@ -48,20 +54,34 @@ def complete(recording: Recording, target: Profile, subject: Subject) -> Iterato
 
     A listing that is too long to be walked whole is judged as far as it was walked, by the keys that its rows show.
     """
-    sort = collection_of(target, subject).sort
     every = tuple(walks(recording, target, subject))
     if every and not any(len(w.pages) >= FEWEST_PAGES for w in every):
         yield undecided("vacuous", f"no walk had {FEWEST_PAGES} pages", *every[0].exchanges())
         return
+    page = page_of(target, subject.name)
+    found = _whole(every, target, page, collection_of(target, subject).sort)
+    yield from _unshifted(found, page, every, writes(recording))
+
+
+def _unshifted(found: Iterable[Observation], page: Page, every: tuple[Walk, ...], own: Iterable[str],
+               ) -> Iterator[Observation]:
+    """What was found; where positions are counted and the listing changed meanwhile, nothing that a shift explains."""
+    shifting = page.counted and not quiet(every, REFERENCE, own)
+    for one in found:
+        yield replace(undecided("noisy", "the listing changed while it was walked, so counted positions shifted"),
+                      events=one.events) if shifting and one.rule in SHIFTS else one
+
+
+def _whole(every: tuple[Walk, ...], target: Profile, page: Page, sort: tuple[SortKey, ...]) -> Iterator[Observation]:
     for walk in every:
         due = _due(walk, every, sort)
         missing = sorted(due - set(walk.servings()))
         if walk.ended == "endless":
             yield broken("endless", f"an end of the chain {_sized(walk)}",
-                         f"the last of {len(walk.pages)} pages brought nothing new, and each had a next",
-                         *walk.exchanges())
+                         f"the last of {len(walk.pages)} pages brought nothing new, and "
+                         f"{'none was the end' if page.counted else 'each had a next'}", *walk.exchanges())
         elif walk.ended in {"error", "restart"}:
-            yield _broke_off(walk, target, missing)
+            yield _broke_off(walk, target, page, missing)
         else:
             yield from _union(walk, missing, sort, known=walk.ended == "end" or bool(due))
 
@@ -80,8 +100,8 @@ def _union(walk: Walk, missing: list[str], sort: tuple[SortKey, ...], *, known: 
             "budget", f"{len(walk.pages)} pages {_sized(walk)} did not reach the end", *walk.exchanges()[-1:])
 
 
-def _broke_off(walk: Walk, target: Profile, missing: list[str]) -> Observation:
-    """A next led to an error: at the end of the listing, or with items still to come. The first page has no next."""
+def _broke_off(walk: Walk, target: Profile, page: Page, missing: list[str]) -> Observation:
+    """What follows a page is an error: at the end of the listing, or with items still to come."""
     last = walk.pages[-1].exchange
     reason = _excused(walk, target)
     if reason:
@@ -90,8 +110,9 @@ def _broke_off(walk: Walk, target: Profile, missing: list[str]) -> Observation:
     if missing:
         return broken("incomplete", f"every item ({_sized(walk)})", f"{came}, with {len(missing)} items still to come",
                       *walk.exchanges())
-    return broken("next-after-end", "no next on the last page", f"{came}, by the next of the page before",
-                  *walk.exchanges()[-2:])
+    expected, led = ("an end that the last page tells, or an empty page", "") if page.counted else (
+        "no next on the last page", ", by the next of the page before")
+    return broken("next-after-end", expected, came + led, *walk.exchanges()[-2:])
 
 
 def _excused(walk: Walk, target: Profile) -> Reason | None:
@@ -138,7 +159,7 @@ def ordered(recording: Recording, target: Profile, subject: Subject) -> Iterator
     for walk in (w for w in every if w not in whole):
         yield undecided("precondition", f"the walk {walk.script} did not reach its end ({walk.ended})",
                         *walk.exchanges()[-1:])
-    found = [*_in_order(whole, every, sort)]
+    found = [*_unshifted(_in_order(whole, every, sort), page_of(target, subject.name), every, writes(recording))]
     width = len(ordering(sort))
     if width and len({row.key[:width] for walk in whole for row in walk.rows()}) < TWO_KEYS:
         yield from (o for o in found if o.state == "broken")

@@ -33,6 +33,7 @@ from openbell.scenarios.pages import REFERENCE, pages_cursor_row, pages_one_side
 from openbell.target import Subject, outcome
 
 FEWEST_CORE = 20
+SECOND, REFUSED = 2, 400
 _UNSEEN = "{} was not seen in the listing both before and after the walk: it may not belong there any more"
 
 CURSORS = "Conventions: cursor-based pagination, consistent during concurrent writes"
@@ -130,10 +131,11 @@ def _after_gone(walk: Walk, target: Profile, gone: list[Write], stable: set[str]
 
 
 def _stopped(walk: Walk) -> Observation | None:
-    """A walk that did not reach its end decides nothing about loss."""
-    if walk.ended == "end":
-        return None
+    """A walk that did not reach its end decides nothing about loss; nor does one of which page 2 was refused, since
+    that may be the end of a listing whose pages are counted, or a position that the target does not understand."""
     last = walk.pages[-1].exchange
+    if walk.ended == "end" and not (len(walk.pages) == SECOND and (last.status or 0) >= REFUSED):
+        return None
     came = last.no_reply or f"status {last.status}"
     reason: Reason = "no_reply" if last.status is None else "precondition"
     return undecided(reason, f"the walk {walk.script} ended early ({walk.ended}: {came})", last)

@@ -169,6 +169,17 @@ def witnessed(walk: Walk, others: Iterable[Walk]) -> dict[str, Row]:
     return {item: row for item, row in earlier.items() if item in later and unmoved(row, later[item])}
 
 
+def quiet(every: Sequence[Walk], script: str, own: Iterable[str]) -> bool:
+    """Whether nothing changed in the listing from the first walk of one script to its last, as far as can be seen:
+    both show the same rows, and if those are all there are, no other walk shows more but what is our own."""
+    looks = [{row.id: row for row in w.rows()} for w in every if w.script == script]
+    if len(looks) < 2 or looks[0].keys() != looks[-1].keys():
+        return False
+    known = {*looks[0], *own}
+    return all(unmoved(row, looks[-1][item]) for item, row in looks[0].items()) and (
+        any(w.ended != "end" for w in every) or all(known >= w.servings().keys() for w in every))
+
+
 def during(walk: Walk, history: Mapping[str, tuple[Write, ...]]) -> list[Write]:
     """The writes that were sent during the walk, in order."""
     found = [w for made in history.values() for w in made if walk.start < w.begins < walk.end]

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import json
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from openbell.api import Api, Reply
+from openbell.paging import first, following
 from openbell.profile import Page, Profile
 from openbell.registry import Claim, Cost, scenario, share
 from openbell.scenarios.pages import Walk, fill, go, pager
@@ -107,12 +108,23 @@ def _claims(target: Profile, subject: Subject) -> tuple[Claim, ...]:
     return (*quiet_claims(target, subject), *((share(f"principal:{stranger}"),) if stranger else ()))
 
 
+def counted(target: Profile, subject: Subject) -> str | None:
+    """Why a listing has no cursors at all: its positions are counted by the caller. None where it may have some."""
+    page = page_of(target, subject.name)
+    return f"the caller counts ({page.mechanism}): the listing has no cursors" if page.counted else None
+
+
+def cursored(target: Profile, subject: Subject) -> bool:
+    """Whether a collection is paged otherwise than by counting."""
+    return paged(target, subject) and counted(target, subject) is None
+
+
 def _cost(target: Profile, subject: Subject) -> Cost:
     return Cost(reads=2 + 3 * PROBES + 2 * LOOK_PAGES + OTHER_LISTINGS,
                 writes=2 * FIXTURES * own_fixtures(target, subject))
 
 
-@scenario(per="collection", where=paged, claims=_claims, cost=_cost)
+@scenario(per="collection", where=cursored, claims=_claims, cost=_cost)
 async def cursor_tampering(api: Api, target: Profile, subject: Subject) -> None:
     """Cursors with a character changed, cut, made up, of another listing, of another principal, and edited."""
     owner = pager(target)
@@ -189,6 +201,7 @@ def _swapped(value: Any, swap: dict[str, str]) -> Any:
 
 SIZES = {"one": "1", "zero": "0", "negative": "-1", "word": "abc", "huge": "1000000"}
 CONTROL_SIZE = 5
+UNBOUNDED = ("none", "above", "huge")
 
 
 def sizes(page: Page) -> dict[str, str | None]:
@@ -201,9 +214,11 @@ def _reader(target: Profile, _subject: Subject) -> tuple[Claim, ...]:
     return (share(f"principal:{principal(target)}"),)
 
 
-@scenario(per="collection", where=paged, claims=_reader, cost=lambda _target, _subject: Cost(reads=len(SIZES) + 5))
+@scenario(per="collection", where=paged, claims=_reader,
+          cost=lambda _target, _subject: Cost(reads=len(SIZES) + len(UNBOUNDED) + 5))
 async def page_sizes(api: Api, target: Profile, subject: Subject) -> None:
-    """The first page without a size, with the largest, with more, and with sizes that are none."""
+    """The first page without a size, with the largest, with more, and with sizes that are none; where pages are
+    counted also the page after those that may hold everything."""
     by = principal(target)
     if by is None:
         raise Skip("precondition", "the profile has no principal")
@@ -211,4 +226,16 @@ async def page_sizes(api: Api, target: Profile, subject: Subject) -> None:
     probes = {"control": str(min(CONTROL_SIZE, page.maximum or CONTROL_SIZE))}
     for name, size in [*probes.items(), *sizes(page).items(), *probes.items()]:
         query = {} if size is None else {page.size: size}
-        await api.call(subject.name, by=by, label=f"size:{name}", extra=query)
+        reply = await api.call(subject.name, by=by, label=f"size:{name}", extra=query)
+        if name in UNBOUNDED and page.counted:
+            await _beyond(api, reply, by, name, query)
+
+
+async def _beyond(api: Api, reply: Reply, by: str, name: str, query: Mapping[str, str]) -> None:
+    """The page after one that may hold everything; nothing where it says that it does."""
+    listing = str(reply.exchange.operation)
+    page = page_of(api.target, listing)
+    size = int(query[page.size]) if query else None
+    step = following(page, first(page), reply.exchange, size) if reply.ok else None
+    if step:
+        await api.call(listing, by=by, label=f"beyond:{name}", extra={**query, **step.query})

@@ -16,6 +16,7 @@ from typing import Any
 from openbell.api import Api, Made, Reply
 from openbell.building import Alter
 from openbell.locate import pointer, text
+from openbell.paging import Step, first, following, past_end
 from openbell.profile import Collection, Page, Profile
 from openbell.registry import Claim, Cost, own, scenario, share
 from openbell.session import Skip, principal, sacrificial
@@ -98,16 +99,15 @@ class Walk:
         return found if found.is_finite() and abs(found) < MOST else BASE
 
 
-async def step(walk: Walk, cursor: str | None, size: int | None, query: Mapping[str, str]) -> Reply:
+async def ask(walk: Walk, step: Step, size: int | None, query: Mapping[str, str]) -> Reply:
     """Asks for one page; the journal's label tells the script and the page's number."""
     page = walk.page
-    query = dict(query) | ({page.size: str(size)} if size is not None else {})
     label = f"walk:{walk.script}:{len(walk.pages) + 1}"
-    if cursor is not None and page.mechanism == "url":
-        reply = await walk.api.call(walk.listing, by=walk.by, label=label, alter=Alter(url=cursor))
+    if step.url is not None:
+        reply = await walk.api.call(walk.listing, by=walk.by, label=label, alter=Alter(url=step.url))
     else:
-        query |= {page.put: cursor} if cursor is not None else {}
-        reply = await walk.api.call(walk.listing, by=walk.by, label=label, extra=query)
+        sized = {page.size: str(size)} if size is not None else {}
+        reply = await walk.api.call(walk.listing, by=walk.by, label=label, extra={**query, **sized, **step.query})
     walk.pages.append(reply)
     if reply.ok:
         walk.served |= {item_id(page, row) for row in reply.items} - {""}
@@ -145,18 +145,18 @@ async def whole(api: Api, listing: str, by: str, script: str, max_pages: int) ->
 
 async def _once(walk: Walk, between: Script | None, size: int | None, max_pages: int, query: Mapping[str, str],
                 ) -> str:
-    cursor: str | None = None
-    idle = 0
+    step, idle = first(walk.page), 0
     for _ in range(max_pages):
         before = len(walk.served)
-        reply = await step(walk, cursor, size, query)
+        reply = await ask(walk, step, size, query)
         if reply.outcome("restart"):
             return "restart"
         if not reply.ok:
-            return "error"
-        cursor = reply.next
-        if cursor is None:
+            return "end" if past_end(walk.target, step, reply.exchange) else "error"
+        further = following(walk.page, step, reply.exchange, size)
+        if further is None:
             return "end"
+        step = further
         # An empty page with a next is legal, so a chain of them counts less than pages that only repeat rows.
         idle = 0 if len(walk.served) > before else idle + (4 if reply.items else 1)
         if idle >= IDLE:

@@ -24,11 +24,12 @@ from openbell.building import Alter, MissingValue, fill, values_of
 from openbell.events import Event, Exchange, Fact
 from openbell.journal import Header, Journal, JournalError, read
 from openbell.locate import pointer, text
+from openbell.paging import Step, first, following, past_end
 from openbell.profile import Operation, Page, Profile
 from openbell.redact import Redactor, contains_placeholder
 from openbell.registry import Cost
 from openbell.session import Session, Skip
-from openbell.target import item_id, items, made_id, next_cursor, outcome, page_of
+from openbell.target import item_id, items, made_id, outcome, page_of
 
 LIMIT_S = 10.0
 LANES = 4
@@ -258,18 +259,18 @@ def _place(target: Profile, thing: Thing) -> tuple[str, str, str]:
 async def _search(api: Api, listing: str, by: str, things: list[Thing]) -> str:
     """Walks the listing and gives the things that it meets their ids; why the walk did not end, "" when it did."""
     page, missing = page_of(api.target, listing), {t.key: t for t in things}
-    at, put, seen = api.target.operation[things[0].operation], dict[str, str](), 0
-    for number in range(1, MAX_PAGES + 1):
-        reply = await _page(api, listing, by, things[0], put)
+    op, step = api.target.operation[things[0].operation], first(page)
+    for _ in range(MAX_PAGES):
+        reply = await _page(api, listing, by, things[0], step)
+        if past_end(api.target, step, reply.exchange):
+            return ""
         if not reply.ok:
             return f"{listing} got {reply.exchange.no_reply or f'status {reply.status}'}"
-        rows = items(page, reply.exchange)
-        _found(api, rows, page, at, missing)
-        seen += len(rows)
-        following = _following(page, reply, number, seen) if rows or page.next else None
-        if not missing or following is None:
+        _found(api, items(page, reply.exchange), page, op, missing)
+        further = following(page, step, reply.exchange, page.maximum)
+        if not missing or further is None:
             return ""
-        put = following
+        step = further
     return f"{listing} is longer than {MAX_PAGES} pages"
 
 
@@ -282,19 +283,9 @@ def _found(api: Api, rows: list[Any], page: Page, op: Operation, missing: dict[s
             del missing[thing.key]
 
 
-async def _page(api: Api, listing: str, by: str, thing: Thing, put: dict[str, str]) -> Reply:
+async def _page(api: Api, listing: str, by: str, thing: Thing, step: Step) -> Reply:
     page = page_of(api.target, listing)
-    if url := put.get("(url)"):
-        return await api.call(listing, by=by, label="search", alter=Alter(url=url), **thing.values)
+    if step.url is not None:
+        return await api.call(listing, by=by, label="search", alter=Alter(url=step.url), **thing.values)
     size = {page.size: str(page.maximum)} if page.maximum else {}
-    return await api.call(listing, by=by, label="search", extra={**size, **put}, **thing.values)
-
-
-def _following(page: Page, reply: Reply, number: int, seen: int) -> dict[str, str] | None:
-    """The query of the next page, or its URL; None at the end."""
-    cursor = next_cursor(page, reply.exchange)
-    if page.next is None and page.mechanism in {"number", "offset"}:
-        return {page.put: str(number + 1 if page.mechanism == "number" else seen)}
-    if cursor is None:
-        return None
-    return {"(url)": cursor} if page.mechanism == "url" else {page.put: cursor}
+    return await api.call(listing, by=by, label="search", extra={**size, **step.query}, **thing.values)

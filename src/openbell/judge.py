@@ -144,7 +144,7 @@ class Fold:
         return self._result(check, subject, self.scenario_tally(check, subject))
 
     def _result(self, check: Check, subject: Subject, tally: Tally) -> Result:
-        verdict, reason, summary = self._verdict(check, tally)
+        verdict, reason, summary = self._verdict(check, subject, tally)
         entry = self._acceptance(check, subject, verdict, tally, reason)
         return Result(
             check=check.id, title=check.title, area=check.area, level=check.level, subject=str(subject),
@@ -154,10 +154,10 @@ class Fold:
             sources=check.sources, remedy=check.remedy, accepted=entry,
             reproduce=reproduce(self.header, check.id))
 
-    def _verdict(self, check: Check, tally: Tally) -> tuple[Verdict, str | None, str]:
+    def _verdict(self, check: Check, subject: Subject, tally: Tally) -> tuple[Verdict, str | None, str]:
         state = self._state(check)
-        if state == "not_promised":
-            return "not-applicable", None, "the profile says that the API does not promise it"
+        if why := _not_promised(state) or check.exempt(self.target, subject):
+            return "not-applicable", None, why
         if self._control is not None:
             return "inconclusive", "control_failed", f"the control failed: {self._control}"
         if tally.error:
@@ -191,6 +191,10 @@ def in_force(entry: Any, started: str) -> bool:
     """Whether an entry has not expired by the start of the run; `expires` is a date."""
     expires = entry.get("expires")
     return expires is None or datetime.fromisoformat(started).date().isoformat() <= str(expires)
+
+
+def _not_promised(state: State) -> str | None:
+    return "the profile says that the API does not promise it" if state == "not_promised" else None
 
 
 def _broken(tally: Tally) -> str:

@@ -136,6 +136,7 @@ def references(profile: Profile) -> Iterator[Problem]:
     for name, limit in profile.limit.items():
         for wanted in {*limit.operations, limit.probe} - set(profile.operation):
             yield Problem(f"limit.{name}", f"no such operation: {wanted!r}", _near(wanted, profile.operation))
+    yield from _pages(profile)
     for name, stream in profile.stream.items():
         yield from _stream(profile, f"stream.{name}", stream)
     yield from _load(profile)
@@ -177,6 +178,13 @@ def _operation(profile: Profile, path: str, op: Operation) -> Iterator[Problem]:
         yield Problem(f"{path}.collection.key", "is missing", "insert_at = 'key' names the parameter that sets the key")
     if op.writes and op.role == "create" and not op.undo:
         yield Problem(f"{path}.undo", "is missing", "a create operation names the operation that undoes it")
+
+
+def _pages(profile: Profile) -> Iterator[Problem]:
+    for name, page in profile.page.items():
+        if page.first is not None and not page.counted:
+            yield Problem(f"page.{name}.first", f"is not counted from with mechanism {page.mechanism!r}",
+                          "pages and rows are counted with mechanism 'number' or 'offset'")
 
 
 def _stream(profile: Profile, path: str, stream: Stream) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from openbell.locate import locator_error
 from openbell.promises import State
@@ -19,6 +19,7 @@ from openbell.promises import State
 Allow = Literal["read", "write", "disrupt", "load"]
 Role = Literal["list", "read", "create", "amend", "cancel", "replace", "token", "other"]
 Kind = Literal["api", "operation", "collection", "stream", "principal", "limit"]
+COUNTED = frozenset({"number", "offset"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND", "SEARCH", "REPORT"})
 
 
@@ -153,19 +154,39 @@ class SortKey(Table):
 
 
 class Page(Table):
-    """How a listing is cut into pages."""
+    """How a listing is cut into pages.
+
+    With `number` and `offset` the caller counts pages or the rows that were served; `first` is where it begins, by
+    default page 1 or row 0. Such a listing ends where `end` holds, where nothing stands at `next`, or where `total`
+    rows were served (so it must be exact); without any of them at a page that is empty or shorter than those before.
+    `next` is by default body:/next_cursor, and with `number` and `offset` nothing.
+    """
 
     mechanism: Literal["token", "url", "last_key", "number", "offset"] = "token"
     items: Pointer = "/items"
     id: Pointer = "/id"
-    next: Locator | None = "body:/next_cursor"
+    next: Locator | None = None
     end: Predicate | None = None
     put: str = "cursor"
+    first: Annotated[int, Field(ge=0)] | None = None
     size: str = "limit"
     default: Annotated[int, Field(gt=0)] | None = None
     maximum: Annotated[int, Field(gt=0)] | None = None
     total: Locator | None = None
     model: Literal["unknown", "keyset", "snapshot"] = "unknown"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _next(cls, given: Any) -> Any:
+        """Where the next cursor stands unless the profile says it; a position that is counted needs none."""
+        if not isinstance(given, dict) or "next" in given or given.get("mechanism") in COUNTED:
+            return given
+        return {**given, "next": "body:/next_cursor"}
+
+    @property
+    def counted(self) -> bool:
+        """Whether the caller makes the position itself, by counting."""
+        return self.mechanism in COUNTED
 
 
 class Collection(Table):

@@ -155,6 +155,7 @@ class Check:
     """A pure function from events and target to observations, with its requirement's metadata.
 
     `evidence` names the scenarios whose recording it sees; a traffic check has none and sees every direct exchange.
+    `exempt` tells why a subject, by what the profile says of it, has nothing that the requirement is about.
     """
 
     id: str
@@ -170,6 +171,7 @@ class Check:
     judge: Judge | None = None
     traffic: TrafficJudge | None = None
     where: Where = everywhere
+    exempt: Needs = nothing_needed
     area: str = field(default="")
 
     def subjects(self, target: Profile) -> tuple[Subject, ...]:
@@ -207,11 +209,12 @@ def scenario(*, per: Kind, claims: Callable[[Profile, Subject], tuple[Claim, ...
 
 
 def check(check_id: str, *, title: str, level: Level, per: Kind, promise: str, evidence: tuple[Scenario, ...],
-          minimum: int, sources: tuple[str, ...], remedy: str, where: Where = everywhere) -> Callable[[Judge], Check]:
+          minimum: int, sources: tuple[str, ...], remedy: str, where: Where = everywhere,
+          exempt: Needs = nothing_needed) -> Callable[[Judge], Check]:
     """Declares a check over the recording of its scenarios, for one subject at a time."""
     def declare(judge: Judge) -> Check:
         return Check(check_id, title, level, promise, sources, remedy, (judge.__doc__ or "").strip(), minimum, per,
-                     evidence, judge=judge, where=where, area=_area(check_id, promise))
+                     evidence, judge=judge, where=where, exempt=exempt, area=_area(check_id, promise))
     return declare
 
 

@@ -112,11 +112,18 @@ def item_id(page: Page, row: Any) -> str:
 
 def next_cursor(page: Page, exchange: Exchange) -> str | None:
     """What leads to the next page; None at the end. The end test comes from the profile alone."""
-    reply, status = exchange.reply or Message(), exchange.status
-    if page.end and all_hold([page.end.model_dump(by_alias=True)], status, reply):
-        return None
-    value = locate(page.next, status, reply, page.items) if page.next else ABSENT
+    value = told(page, page.next, exchange) if page.next and not ended(page, exchange) else ABSENT
     return text(value) or None
+
+
+def told(page: Page, at: str, exchange: Exchange) -> Any:
+    """What a page says at a locator, or ABSENT."""
+    return locate(at, exchange.status, exchange.reply or Message(), page.items)
+
+
+def ended(page: Page, exchange: Exchange) -> bool:
+    """Whether a page is the last by the profile's own test."""
+    return bool(page.end) and all_hold([_dumped(page.end)], exchange.status, exchange.reply or Message())
 
 
 def correlation(envelope: Envelope, exchange: Exchange) -> tuple[tuple[str, ...], str]:
