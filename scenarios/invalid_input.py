@@ -1,4 +1,4 @@
-"""Input that cannot be right: broken JSON, wrong types, absurd numbers, ids and page sizes.
+"""Input that cannot be right: broken JSON, wrong types, absurd numbers, ids, page sizes and positions.
 
 Every variant is made from a request that works, and is sent by a caller who may do the real thing. What contradicts
 any reading of the documentation is told apart from what a tolerant server may ignore: only the first may not succeed.
@@ -18,7 +18,7 @@ from openbell.profile import Operation, Profile
 from openbell.registry import Cost, scenario
 from openbell.scenarios.methods import claims, reader_needed, stand_ins
 from openbell.session import principal
-from openbell.target import Subject
+from openbell.target import Subject, page_of
 
 TRIES = 3
 MOST_NUMBERS = 2
@@ -26,6 +26,7 @@ MOST_BODIES = 20
 LONG = "9" * 60
 SIZES = {"abc": "the page size abc", "": "an empty page size", "9" * 300: "a page size of 300 digits",
          "\x00": "a page size of a NUL"}
+POSITIONS = {"abc": "the page abc", "-1": "a page before the first", "9" * 300: "a page of 300 digits"}
 IDS = {"\x00": "an id of a NUL", "x" * 2000: "an id of 2,000 letters", "../../etc/passwd": "an id that climbs folders",
        "' OR '1'='1": "an id with SQL quotes", "\u202e\U0001f514": "an id of control and picture characters"}
 _FIELD = re.compile(r"\{([a-z_]+)\}")
@@ -102,9 +103,10 @@ def _is_number(name: str, value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _listing(target: Profile) -> str | None:
-    """A listing whose pages have a size."""
-    return next((n for n, op in target.operation.items() if op.method == "GET" and op.page), None)
+def _listing(target: Profile, *, counted: bool = False) -> str | None:
+    """A listing whose pages have a size, or whose pages the caller counts."""
+    return next((n for n, op in target.operation.items() if op.method == "GET" and op.page
+                 and (target.page[op.page].counted or not counted)), None)
 
 
 def _reading(target: Profile) -> tuple[str, str] | None:
@@ -132,17 +134,29 @@ async def _try(api: Api, by: str, op: str, variant: Variant) -> None:
     api.note("invalid", variant=variant.name, said=variant.said, contradicts=variant.contradicts, exchanges=numbers)
 
 
-@scenario(per="api", claims=claims, needs=reader_needed,
-          cost=lambda _target, _subject: Cost(reads=TRIES * (len(SIZES) + len(IDS)) + 4))
+def _queries(target: Profile) -> Iterator[tuple[str, Variant]]:
+    """Operations and what their queries cannot mean: page sizes, and positions where the caller counts."""
+    if listing := _listing(target):
+        size = page_of(target, listing).size
+        yield from ((listing, Variant(f"size-{i}", said, query={size: value}))
+                    for i, (value, said) in enumerate(SIZES.items()))
+    if listing := _listing(target, counted=True):
+        put = page_of(target, listing).put
+        yield from ((listing, Variant(f"position-{i}", said, query={put: value}))
+                    for i, (value, said) in enumerate(POSITIONS.items()))
+
+
+def _queries_cost(target: Profile, _subject: Subject) -> Cost:
+    return Cost(reads=TRIES * (len(tuple(_queries(target))) + len(IDS)) + 4)
+
+
+@scenario(per="api", claims=claims, needs=reader_needed, cost=_queries_cost)
 async def invalid_queries(api: Api, target: Profile, _subject: Subject) -> None:
-    """Page sizes that are none and ids that nobody has, between two ordinary reads."""
-    by, control = str(principal(target)), str(target.target.control)
-    listing, reading = _listing(target), _reading(target)
+    """Page sizes and positions that are none and ids that nobody has, between two ordinary reads."""
+    by, control, reading = str(principal(target)), str(target.target.control), _reading(target)
     await api.call(control, by=by, label="control:invalid")
-    if listing:
-        size = target.page[str(target.operation[listing].page)].size
-        for i, (value, said) in enumerate(SIZES.items()):
-            await _try(api, by, listing, Variant(f"size-{i}", said, query={size: value}))
+    for listing, variant in _queries(target):
+        await _try(api, by, listing, variant)
     if reading:
         for i, (value, said) in enumerate(IDS.items()):
             await _try(api, by, reading[0], Variant(f"id-{i}", said, params={reading[1]: value}))

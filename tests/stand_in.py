@@ -91,6 +91,7 @@ class StandIn:
         self.traced = True
         self.refuse_cancel = False
         self.drop_rows = False
+        self.counted = ""  # by what pages are asked for instead of a cursor: "number" from 1 on, or "offset"
         self.token_delay_s = 0.0
         self.base = ""
 
@@ -152,12 +153,24 @@ class StandIn:
     def _page(self, request: web.BaseRequest) -> web.Response:
         def key(order: dict[str, str]) -> tuple[Decimal, str]:
             return Decimal(order["price"]), order["id"]
+        if self.counted:
+            return self._counted(sorted(self.orders.values(), key=key), request)
         price, _, last = request.query.get("cursor", "").partition("|")
         rows = sorted((o for o in self.orders.values() if not last or key(o) > (Decimal(price), last)), key=key)
         size = int(request.query.get("limit", "20"))
         page, rest = rows[:size], rows[size:]
         more = {"next_cursor": "{price}|{id}".format(**page[-1])} if rest else {}
         return web.json_response({"items": page[1:] if last and self.drop_rows else page, **more})
+
+
+    def _counted(self, rows: list[dict[str, str]], request: web.BaseRequest) -> web.Response:
+        size, at = (int(request.query.get(name, default)) for name, default in (
+            ("limit", "20"), (self.counted, str(int(self.counted == "number")))))
+        if size < 1 or at < (self.counted == "number"):
+            return self._error(400, "invalid")
+        size = min(size, 20)
+        start = size * (at - 1) if self.counted == "number" else at
+        return web.json_response({"items": rows[start:start + size]})
 
 
 class Running:

@@ -112,6 +112,27 @@ async def test_a_lost_reply_is_settled_by_the_listing_whatever_page_it_is_on(sta
     assert sum(1 for r in stand_in.requests if r == ("GET", "/orders")) == 3
 
 
+@pytest.mark.parametrize("mechanism", ["number", "offset"])
+@pytest.mark.parametrize(("others", "asked"), [(0, 2), (19, 2), (20, 2), (45, 3)])
+async def test_a_lost_reply_is_settled_where_pages_are_counted(stand_in, target, folder, mechanism, others, asked):
+    """The listing's own maximum is half of what the profile says, and the last row is looked for."""
+    data, stand_in.counted = dumped(target), mechanism
+    data["page"]["cursor"] = {"mechanism": mechanism, "put": mechanism, "maximum": 40}
+    target = parse(data, "counted")
+
+    async def scenario(api):
+        for i in range(others):
+            stand_in.orders[f"other-{i}"] = {"id": f"other-{i}", "reference": f"other-{i}", "price": "1.00"}
+        api.note("intent", operation="submit_order", by="full", key="ob-never-1", values={"unique": "ob-never-1"},
+                 undo="cancel_order")
+        stand_in.swallow = 1
+        await api.call("submit_order", by="full", label="create")
+    await act(folder, target, scenario)
+    assert await clean(folder, target) == 0
+    assert len(stand_in.orders) == others
+    assert sum(1 for r in stand_in.requests if r == ("GET", "/orders")) == asked
+
+
 async def test_an_intent_that_never_left_is_settled_as_not_made(stand_in, target, folder):
     async def scenario(api):
         api.note("intent", operation="submit_order", by="full", key="ob-never-1", values={"unique": "ob-never-1"},
