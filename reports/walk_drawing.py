@@ -81,8 +81,12 @@ def description(d: Drawing) -> str:
     writes = sum(map(len, d.marks[1:]))
     told = {"lost": f"{item} belongs on page {turn}, and was served on no page.",
             "repeated": f"{item} was served on the pages {', '.join(str(h + 1) for h in d.hits[:6])}.",
-            "gone": f"{item} left the listing; page {turn} shows what the cursor behind it gave."}[d.walk.kind]
+            "gone": f"{item} left the listing; page {turn} shows what {_led(d)} gave."}[d.walk.kind]
     return f"{len(d.pages)} pages, {writes} writes during the walk, which ended with: {line(d.walk.ended, 20)}. {told}"
+
+
+def _led(d: Drawing) -> str:
+    return "the position behind it" if d.walk.page.counted else "the cursor behind it"
 
 
 def _axis() -> Markup:
@@ -96,10 +100,12 @@ def _page(d: Drawing, i: int, y: float, h: float) -> Markup:
     """One page: its label, and its rows as runs of neighbours, or one by one where there is room."""
     page = d.pages[i]
     places = sorted(d.order[s] for s in page.spots)
-    wrong = page.status is None or not 200 <= page.status < 300
+    refused = page.status is None or not 200 <= page.status < 300
+    # Where pages are counted and nothing tells the last one, a refusal of the next is the end.
+    wrong = refused and not (d.walk.page.counted and d.walk.ended == "end" and page is d.pages[-1])
     parts = [Markup("<g><title>{t}</title>").format(t=_page_title(d, i))]
     if h >= TALL or (i + 1) % 10 == 0:
-        came = f" · {page.status or 'no reply'}" if wrong else ""
+        came = f" · {page.status or 'no reply'}" if wrong else " · end" if refused else ""
         parts.append(Markup('<text class="w-label{c}" x="{x}" y="{y:.1f}">page {n}{came}</text>').format(
             c=" w-wrong" if wrong else "", x=LEFT - 10, y=y + h / 2 + 4, n=i + 1, came=came))
     inset = h * 0.1 if h >= TALL else 0.0
@@ -112,7 +118,7 @@ def _page(d: Drawing, i: int, y: float, h: float) -> Markup:
 
 def _page_title(d: Drawing, i: int) -> str:
     page = d.pages[i]
-    when = f"page {i + 1}, {1000 * (page.sent - d.pages[0].sent):.0f} ms after the first"
+    when = f"page {i + 1}{page.at and f' ({page.at})'}, {1000 * (page.sent - d.pages[0].sent):.0f} ms after the first"
     return f"{when}: {_said(page.spots[0])} to {_said(page.spots[-1])}" if page.spots else f"{when}: no rows"
 
 

@@ -6,10 +6,12 @@ place in that order: no verdict depends on them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Literal, TypeAlias
+from urllib.parse import quote_plus
 
 from openbell.events import Exchange, Fact
 from openbell.locate import parse_json, pointer, text
@@ -30,12 +32,13 @@ Spot: TypeAlias = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Served:
-    """One page: when it was asked for, how it answered, and what stood on it."""
+    """One page: when it was asked for, how it answered, what stood on it; at which position where those are counted."""
 
     n: int
     sent: float
     status: int | None
     spots: tuple[Spot, ...]
+    at: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ class Traced:
         """Keeps what the exchange says of the walk, if it belongs to it."""
         if exchange.n in self.pages:
             rows = items(self.page, exchange)[:MOST_ROWS]
-            self.pages[exchange.n] = Served(exchange.n, exchange.sent, exchange.status,
-                                            tuple((item_id(self.page, row), self._key(row)) for row in rows))
+            spots = tuple((item_id(self.page, row), self._key(row)) for row in rows)
+            at = position_of(self.page, exchange.url) if self.page.counted else ""
+            self.pages[exchange.n] = Served(exchange.n, exchange.sent, exchange.status, spots, at)
         elif exchange.n in self.writes:
             kind, item = self.writes[exchange.n]
             row = parse_json(exchange.reply.content) if exchange.reply else None
@@ -75,6 +79,12 @@ class Traced:
 
     def _key(self, row: object) -> tuple[str, ...]:
         return tuple(text(pointer(row, part.at))[:200] for part in self.sort)
+
+
+def position_of(page: Page, url: str) -> str:
+    """The counted position that a URL asks for, such as `offset 10`; "" without one."""
+    found = re.search(rf"[?&]{re.escape(quote_plus(page.put))}=([0-9]{{1,12}})(?:&|$)", url)
+    return f"{page.mechanism} {found[1]}" if found else ""
 
 
 _KINDS: dict[str, Kind] = {"PAG-002": "lost", "PAG-003": "repeated", "PAG-006": "gone"}

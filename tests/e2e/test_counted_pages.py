@@ -51,6 +51,7 @@ def test_all_that_is_promised_is_judged_and_writes_shift_the_pages(stand_in: Any
     assert stand_in.orders == {}
     report = (out / "report.html").read_text()
     assert report.count('<svg class="walk"') >= len(SHIFTED)
+    assert f"page 2 ({mechanism} {2 if mechanism == 'number' else 5}), " in report
     again = openbell("judge", out / "events.jsonl", "--out", tmp_path / "again", cwd=tmp_path)
     assert again.returncode == 1, again.stderr
 

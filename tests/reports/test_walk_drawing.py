@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -12,7 +13,7 @@ from journals import document, offsets
 from openbell.profile import Page, SortKey
 from openbell.reports.material import gather
 from openbell.reports.walk_drawing import WIDTH, description, short, svg
-from openbell.reports.walks import MOST_PAGES, Drawing, Served, Traced, draw
+from openbell.reports.walks import MOST_PAGES, Drawing, Served, Traced, draw, position_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -130,6 +131,32 @@ def test_order_follows_the_sort_key_or_the_pages(sort):
     ordered = [spot[0] for spot in sorted(drawing.order, key=drawing.order.__getitem__)]
     assert ordered == {(): ["a", "b", "c"], "text": ["b", "c", "a"], "decimal": ["c", "b", "a"]}[
         sort[0].type if sort else ()]
+
+
+COUNTED = Page(mechanism="offset", put="ofs[]")
+
+
+@pytest.mark.parametrize(("page", "ended", "labels"), [
+    (COUNTED, "end", ["page 1", "page 2", "page 3 · end"]),
+    (COUNTED, "error", ["page 1", "page 2", "page 3 · 404"]),
+    (Page(), "end", ["page 1", "page 2", "page 3 · 404"]),
+])
+def test_a_refusal_behind_the_last_row_is_the_end_where_pages_are_counted(page, ended, labels):
+    rows = [Served(n, n, 200, ((str(n), (str(n),)),), f"offset {n}") for n in range(2)]
+    drawing = draw(replace(walk(*rows, Served(3, 3.0, 404, (), "offset 2")), page=page, ended=ended))
+    assert drawing is not None
+    root = root_of(drawing)
+    assert [e.text for e in classed(root, "w-label")] == labels
+    assert len(classed(root, "w-wrong")) == 2 * ("404" in labels[2])
+    told = [e.text or "" for e in root.iter(f"{SVG}title")]
+    assert any(t.startswith("page 2 (offset 1), ") for t in told)
+
+
+@pytest.mark.parametrize(("url", "told"), [
+    ("http://h/x?limit=5&ofs%5B%5D=10", "offset 10"), ("http://h/x?ofs%5B%5D=0&limit=5", "offset 0"),
+    ("http://h/x?limit=5", ""), ("http://h/x?ofs%5B%5D=abc", ""), ("http://h/x?ofs%5B%5D=" + "9" * 99, "")])
+def test_the_position_of_a_page_is_read_from_its_url(url, told):
+    assert position_of(COUNTED, url) == told
 
 
 def test_a_walk_that_could_not_be_read_has_no_picture():
