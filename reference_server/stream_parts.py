@@ -18,6 +18,7 @@ RETENTION = 32
 BEAT_S = 0.5
 ANSWER_S = 2.0
 LOGIN_REFUSED, TOO_SLOW, DEAD = 4401, 1013, 1011
+POSITIONS = frozenset({"position_too_old", "position_unknown", "epoch_changed"})
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.benign import benign
 from openbell.reference_server.hub import framed
-from openbell.reference_server.stream_parts import LOGIN_REFUSED, Consumer
+from openbell.reference_server.stream_parts import LOGIN_REFUSED, POSITIONS, Consumer
 from openbell.reference_server.values import Json
 from openbell.reference_server.variants import with_streams
 
 POSITION_REFUSED = 4409
 LOGINS = frozenset({"unauthenticated", "invalid_token", "token_expired", "invalid_request"})
-POSITIONS = frozenset({"position_too_old", "position_unknown", "epoch_changed"})
 GAP = framed({"type": "gap", "channel": "market"})
 
 

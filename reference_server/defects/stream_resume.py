@@ -10,11 +10,12 @@ from openbell.reference_server import stream_parts
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.defects import defect
 from openbell.reference_server.settings import Client
-from openbell.reference_server.stream_parts import After, Log
+from openbell.reference_server.stream_parts import POSITIONS, After, Log
 from openbell.reference_server.values import Json
 from openbell.reference_server.variants import with_streams
 
 RACE_S = 1.0
+FAILED = 1011
 EVERY = 5
 
 
@@ -102,6 +103,12 @@ def too_old_silent(behaviour: Behaviour) -> Behaviour:
 def future_silent(behaviour: Behaviour) -> Behaviour:
     """A position that does not exist yet is taken for the newest."""
     return judging(behaviour, lambda after, log: replace(after, seq=min(after.seq, log.head)), lambda log: log)
+
+
+@defect("position-crashes", catches={"WSR-005": "internal-error"})
+def position_crashes(behaviour: Behaviour) -> Behaviour:
+    """A position that cannot be served is one that nobody has thought of: the stream ends with close 1011."""
+    return with_streams(behaviour, closes=lambda code: FAILED if code in POSITIONS else None)
 
 
 @defect("foreign-position", catches={"WSR-006": "foreign-position"})

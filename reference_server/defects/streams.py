@@ -75,3 +75,9 @@ def slow_stalls_others(behaviour: Behaviour) -> Behaviour:
 def slow_drops_silently(behaviour: Behaviour) -> Behaviour:
     """What a full queue does not take is dropped, and the consumer is not told."""
     return with_streams(behaviour, overflow=lambda consumer, data: None)
+
+
+@defect("slow-corrupts", catches={"WSR-007": "corrupted"})
+def slow_corrupts(behaviour: Behaviour) -> Behaviour:
+    """A full queue is dropped for the second half of what does not fit: bytes that begin within a frame."""
+    return with_streams(behaviour, overflow=lambda consumer, data: consumer.requeue(data[len(data) // 2 :]))

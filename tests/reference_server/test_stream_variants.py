@@ -234,6 +234,11 @@ async def refusal_closes(server):
     return await answered(server, seq=99) == "close 4409"
 
 
+@probe("position-crashes")
+async def position_crashes(server):
+    return await answered(server, seq=99) == "close 1011"
+
+
 @probe("too-old-silent")
 async def too_old_silent(server):
     _, at = await missed(server, 33)
@@ -297,6 +302,16 @@ async def slow_reset(server):
     await witness.until(lambda: len(server.app.world.market.consumers) < 2)
     peer.wire.transport.resume_reading()
     return await peer.end() == "reset"
+
+
+@probe("slow-corrupts")
+async def slow_corrupts(server):
+    """Whole updates first, none missing, and then no frame."""
+    witness, peer = await slow(server)
+    seen = len(witness.updates)
+    await witness.until(lambda: len(witness.updates) > seen + 200)
+    peer.wire.transport.resume_reading()
+    return await peer.end() == "violation" and peer.updates and not holes(peer)
 
 
 def test_every_variant_has_a_probe():
