@@ -65,11 +65,18 @@ def complete(recording: Recording, target: Profile, subject: Subject) -> Iterato
 
 def _unshifted(found: Iterable[Observation], page: Page, every: tuple[Walk, ...], own: Iterable[str],
                ) -> Iterator[Observation]:
-    """What was found; where positions are counted and the listing changed meanwhile, nothing that a shift explains."""
-    shifting = page.counted and not quiet(every, REFERENCE, own)
+    """What was found. Where positions are counted and the listing changed meanwhile, what a shift explains is not
+    broken, and what holds beside it shows nothing."""
+    found = tuple(found)
+    if not (page.counted and any(one.rule in SHIFTS for one in found)) or quiet(every, REFERENCE, own):
+        yield from found
+        return
     for one in found:
-        yield replace(undecided("noisy", "the listing changed while it was walked, so counted positions shifted"),
-                      events=one.events) if shifting and one.rule in SHIFTS else one
+        if one.rule in SHIFTS:
+            yield replace(undecided("noisy", "the listing changed while it was walked, so counted positions shifted"),
+                          events=one.events)
+        elif one.state != "holds":
+            yield one
 
 
 def _whole(every: tuple[Walk, ...], target: Profile, page: Page, sort: tuple[SortKey, ...]) -> Iterator[Observation]:

@@ -74,7 +74,7 @@ class Reply:
 
     @property
     def next(self) -> str | None:
-        """What leads to the next page; None at the end, or without a page."""
+        """What the reply gives to lead on; None at the end, without a page, or where pages are counted."""
         return next_cursor(page_of(self.target, str(self.exchange.operation)), self.exchange) if self.ok else None
 
 
