@@ -9,7 +9,7 @@ from itertools import pairwise
 from openbell.conformance.stream_lives import Life, Update, lives, same_content, truth
 from openbell.events import Recording
 from openbell.profile import Profile, Sequence, Stream
-from openbell.registry import MUST, Observation, broken, check, holds
+from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.streams_resume import resumes, stream_cut_and_resume
 from openbell.target import Subject, countable
 
@@ -40,25 +40,35 @@ def _steps(life: Life, stream: Stream, marks: list[int]) -> Iterator[Observation
             seen, last = set(), 0
         elif update.position not in seen:
             comes_later = later.get((update.epoch, update.previous), 0) > index
-            yield _said(_step(update, stream.sequence, seen, last, comes_later=comes_later), before, update)
+            rule = _step(before, update, stream.sequence, seen, last, comes_later=comes_later)
+            yield _said(rule, before, update)
 
 
 def _said(rule: str | None, before: Update, update: Update) -> Observation:
+    if rule is None and not _compared(before, update):
+        return undecided("vacuous", "positions that are no numbers, without links, tell no order", before.event,
+                         update.event)
     if rule is None:
         return holds(before.event, update.event)
     behind = f", behind {update.previous}" if update.previous else ""
     return broken(rule, f"the update behind {before.position}", update.position + behind, before.event, update.event)
 
 
-def _step(update: Update, sequence: Sequence | None, seen: set[str], last: int, *, comes_later: bool) -> str | None:
+def _compared(before: Update, update: Update) -> bool:
+    """Whether the two tell anything of their order: by a link, or by numbers."""
+    return bool(update.previous) or (countable(before.position) and countable(update.position))
+
+
+def _step(before: Update, update: Update, sequence: Sequence | None, seen: set[str], last: int, *, comes_later: bool,
+          ) -> str | None:
     """The rule that a step breaks: back, or over something; of repetitions it says nothing."""
     number = _number(update.position)
-    if (number and number < last) or (comes_later and update.previous not in seen):
+    if (number < last and countable(update.position)) or (comes_later and update.previous not in seen):
         return "reversed"
     if update.previous:
         return None if update.previous in seen else "gap"
     step = sequence.step if sequence else None
-    return "gap" if step and number != last + step else None
+    return "gap" if step and _compared(before, update) and number != last + step else None
 
 
 def _number(position: str) -> int:

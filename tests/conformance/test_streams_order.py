@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from made import exchange, frame, profile, recording, said
+from made import exchange, fact, frame, profile, recording, said
 
 from openbell.conformance.streams_order import delivered_as_promised, ordered_without_gaps
+from openbell.journal import Header
+from openbell.judge import judge
 from openbell.profile import Sequence
 from openbell.target import Subject
 
@@ -72,17 +76,56 @@ def test_an_order_that_is_kept(frames, target):
     ([*chain(1, 2), at(4, 3), at(3, 2), at(5, 4)], LINKED, "reversed"),
     ([at("a", ""), at("c", "b"), at("b", "a")], LINKED, "reversed"),
     ([at(3), at(9), at(7)], SPARSE, "reversed"),
+    ([at(3), at(9), at(0)], SPARSE, "reversed"),
     ([*chain(1, 2), frame(b'{"type": "update", "epoch": "x", "seq": 4,'), frame(b'"prev": 3}', opcode=0)], LINKED,
      "gap"),
     ([at(8, 7), at(1, 0, epoch="y"), at(3, 2, epoch="y")], LINKED, "gap"),
 ], ids=["a hole", "then on", "strings", "off the step", "a step over", "strings of steps", "after one told", "swapped",
-        "swapped strings", "backwards", "in fragments", "in a new epoch"])
+        "swapped strings", "backwards", "back to zero", "in fragments", "in a new epoch"])
 def test_an_order_that_is_broken(frames, target, rule):
     assert {w for w in ordered(*frames, target=target) if w != "holds"} == {rule}
 
 
 def test_a_repetition_is_not_blamed_on_the_step_before_it():
     assert set(ordered(*chain(1, 2, 3), at(2, 1), at(4, 3))) == {"holds"}
+
+
+OPAQUE = profile(stream={"orders": {"sequence": Sequence(at="/seq", id="/event", epoch="/epoch")}})
+VACUOUS = "?vacuous"
+
+
+@pytest.mark.parametrize(("frames", "target", "words"), [
+    ([at("b"), at("c"), at("a")], OPAQUE, [VACUOUS, VACUOUS]),
+    ([at("b"), at("c")], STEPPED, [VACUOUS]),
+    ([at("b"), at("c", "b"), at("d")], LINKED, ["holds", VACUOUS]),
+    ([at("b"), at(7), at(8), at("c")], OPAQUE, [VACUOUS, "holds", VACUOUS]),
+    ([at("b"), frame(GAP), at("c"), at("d")], OPAQUE, [VACUOUS]),
+    ([at("b"), at("b")], OPAQUE, []),
+], ids=["strings", "steps of what nobody counts", "a link missing", "numbers between", "a gap told", "repeated"])
+def test_positions_that_cannot_be_compared_tell_no_order(frames, target, words):
+    assert ordered(*frames, target=target) == words
+
+
+def verdict(promise, **links):
+    """The whole verdict on a stream of 40 updates whose positions are strings."""
+    sequence = {"at": "/seq", "id": "/event", **{name: f"/{at}" for name, at in links.items()}}
+    target = LINKED.model_dump(mode="json", by_alias=True, exclude_none=True)
+    target["stream"]["orders"]["sequence"] = sequence
+    header = Header("0", "run", "2026-11-26T00:00:00+00:00", 1, "t", target | {"promise": {"streams.order": promise}})
+    story = "stream_cut_and_resume@stream:orders"
+    updates = (at(f"p{n}", f"p{n - 1}") for n in range(40))
+    events = recording(*life("round:0", *updates), fact("scenario_end"))
+    found = judge(header, (replace(e, scenario=story) for e in events), [ordered_without_gaps])
+    return next((r.verdict, r.reason) for r in found if r.subject == str(ORDERS))
+
+
+@pytest.mark.parametrize(("promise", "links", "expected"), [
+    ("promised", {}, ("inconclusive", "vacuous")),
+    ("promised", {"previous": "prev"}, ("pass", None)),
+    ("not_promised", {}, ("not-applicable", None)),
+])
+def test_a_stream_of_strings_passes_only_with_links(promise, links, expected):
+    assert verdict(promise, **links) == expected
 
 
 def test_lives_are_judged_alone_and_only_those_of_the_rounds():
