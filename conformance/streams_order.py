@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Iterator
+from functools import reduce
 from itertools import pairwise
+from typing import Any
 
 from openbell.conformance.stream_lives import Life, Update, lives, same_content, truth
 from openbell.events import Recording
+from openbell.locate import without
 from openbell.profile import Profile, Sequence, Stream
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
 from openbell.scenarios.streams_resume import resumes, stream_cut_and_resume
@@ -82,8 +85,8 @@ def _number(position: str) -> int:
        remedy="Replay the stored event with its stored id and content; leave out of the live stream what the replay "
               "has already sent.")
 def delivered_as_promised(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
-    """No event comes twice in a session; one that comes again has the same id, position and content; none comes again
-    at all where it was promised exactly once."""
+    """No event comes twice in a session; one that comes again has the same id, position and content, but for what the
+    profile says belongs to a delivery; none comes again at all where it was promised exactly once."""
     stream = target.stream[subject.name]
     told = {u.place: u for u in truth(recording, target, stream)}
     first: dict[tuple[str, str], Update] = {}
@@ -93,11 +96,11 @@ def delivered_as_promised(recording: Recording, target: Profile, subject: Subjec
             known = first.setdefault(update.place, update)
             again = update.place in before and stream.delivery == "exactly_once"
             same = update.id or update.place
-            yield _delivery(update, known, told.get(update.place, known), twice=same in here, again=again)
+            yield _delivery(update, known, told.get(update.place, known), stream, twice=same in here, again=again)
             here.add(same)
 
 
-def _delivery(update: Update, known: Update, told: Update, *, twice: bool, again: bool) -> Observation:
+def _delivery(update: Update, known: Update, told: Update, stream: Stream, *, twice: bool, again: bool) -> Observation:
     other = next((u for u in (known, told) if u.id and u.id != update.id), None)
     if other:
         return broken("new-id", f"the id {other.id}", f"the id {update.id} at the same position {update.position}",
@@ -107,7 +110,12 @@ def _delivery(update: Update, known: Update, told: Update, *, twice: bool, again
                       f"{update.id or update.position} again", update.event)
     if again:
         return broken("repeated", "each event exactly once", f"{update.id} again after a resume", update.event)
-    if not same_content(update.value, known.value):
+    if not same_content(_of_the_event(update, stream), _of_the_event(known, stream)):
         return broken("changed-content", f"the content of {known.id} as it was first told", "other content",
                       known.event, update.event)
     return holds(update.event)
+
+
+def _of_the_event(update: Update, stream: Stream) -> Any:
+    """An update's content without what the profile says belongs to its delivery."""
+    return reduce(without, stream.per_delivery, update.value)

@@ -14,6 +14,7 @@ MINIMAL: dict[str, Any] = {
     "operation": {"read": {"role": "read", "method": "GET", "path": "/x"}},
     "credential": {"full": {"stack": [{"kind": "static", "secret": "env:KEY"}]}},
 }
+STREAM = {"url": "/s", "sequence": {"at": "/seq", "id": "/meta/id"}}
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
@@ -60,6 +61,10 @@ def test_three_mistakes_are_told_at_once(tmp_path):
      "no such operation"),
     ("limit.reads", {"operations": ["no"], "capacity": 1, "per_s": 1, "probe": "read"}, "no such operation: 'no'"),
     ("target.max_rate", float("inf"), "target.max_rate"),
+    ("stream.s", STREAM | {"per_delivery": ["/at", "/seq"]}, "stream.s.per_delivery.1: holds '/seq'"),
+    ("stream.s", STREAM | {"per_delivery": ["/meta"]}, "holds '/meta/id', which belongs to the event"),
+    ("stream.s", STREAM | {"per_delivery": [""]}, "stream.s.per_delivery.0: holds"),
+    ("stream.s", STREAM | {"per_delivery": ["sent_at"]}, "stream.s.per_delivery.0"),
 ])
 def test_one_mistake(path, value, told):
     data = changed(path, value)

@@ -5,7 +5,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openbell.events import Message
-from openbell.locate import ABSENT, NotJSON, Number, holds, links, locate, locator_error, parse_json, text
+from openbell.locate import (
+    ABSENT,
+    NotJSON,
+    Number,
+    holds,
+    links,
+    locate,
+    locator_error,
+    parse_json,
+    pointer,
+    text,
+    without,
+)
 
 BODY = (b'{"a": {"b": [1, {"c": "x"}]}, "rows": [{"id": 1}, {"id": 2.50}], '
         b'"next": "http://h/p?after=k%3D1&z", "n": null}')
@@ -55,3 +67,30 @@ def test_numbers_keep_their_lexemes():
 def test_no_reply_makes_a_locator_raise(content, at):
     locate(at, None, Message(((b"Link", content),), content), "/a")
     links(Message(((b"Link", content),)))
+
+
+@pytest.mark.parametrize(("value", "path", "expected"), [
+    ({"a": 1, "b": 2}, "/a", {"a": None, "b": 2}),
+    ({"a": {"b": 1, "c": 2}}, "/a/b", {"a": {"b": None, "c": 2}}),
+    ({"a": [1, {"b": 2}]}, "/a/1/b", {"a": [1, {"b": None}]}),
+    ({"a/b": 1, "~": {"": 2}}, "/a~1b", {"a/b": None, "~": {"": 2}}),
+    ({"a/b": 1, "~": {"": 2}}, "/~0/", {"a/b": 1, "~": {"": None}}),
+    ({"a": 1}, "", None),
+    ({"a": 1}, "/b", {"a": 1}),
+    ({"a": 1}, "/a/b", {"a": 1}),
+    ([1], "/x", [1]),
+    ("a", "/0", "a"),
+])
+def test_a_value_without_what_a_pointer_points_to(value, path, expected):
+    before = repr(value)
+    assert without(value, path) == expected
+    assert repr(value) == before
+
+
+KEYS = st.text("ab/~01", max_size=3)
+
+
+@given(st.recursive(KEYS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=2)),
+       st.text("ab/~01", max_size=6))
+def test_without_never_raises_and_leaves_nothing_there(value, path):
+    assert pointer(without(value, f"/{path}"), f"/{path}") in (ABSENT, None)

@@ -1,8 +1,11 @@
 """Legal ways of keeping a stream, of ending it and of resuming it."""
 
+import time
+
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.benign import benign
 from openbell.reference_server.hub import framed
+from openbell.reference_server.money import to_time
 from openbell.reference_server.stream_parts import LOGIN_REFUSED, POSITIONS, Consumer
 from openbell.reference_server.values import Json
 from openbell.reference_server.variants import with_streams
@@ -36,14 +39,25 @@ def login_refused_by_close(behaviour: Behaviour) -> Behaviour:
     return with_streams(behaviour, closes=lambda code: LOGIN_REFUSED if code in LOGINS else None)
 
 
+def with_own(own: list[Json], missed: list[Json]) -> list[Json]:
+    """A replay that begins with the update of the client's own position."""
+    return [*own, *missed]
+
+
 @benign("resume-repeats-last", checks=("WSR-003",))
 def resume_repeats_last(behaviour: Behaviour) -> Behaviour:
     """A replay begins with the update of the client's own position, with the same id: at least once was promised."""
+    return with_streams(behaviour, replay=with_own)
 
-    def replay(own: list[Json], missed: list[Json]) -> list[Json]:
-        return [*own, *missed]
 
-    return with_streams(behaviour, replay=replay)
+@benign("delivery-stamped", checks=("WSR-003",))
+def delivery_stamped(behaviour: Behaviour) -> Behaviour:
+    """An update says when it was sent, another time when it is sent again: that belongs to the delivery alone."""
+
+    def stamped(update: Json) -> tuple[Json, ...]:
+        return ({**update, "sent_at": to_time(time.time_ns() // 1000)},)
+
+    return with_streams(behaviour, replay=with_own, outgoing=stamped)
 
 
 @benign("sparse-sequence", checks=("WSR-001", "WSR-002"))

@@ -9,6 +9,7 @@ from datetime import datetime
 from openbell.reference_server import stream_parts
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.defects import defect
+from openbell.reference_server.money import to_time
 from openbell.reference_server.settings import Client
 from openbell.reference_server.stream_parts import POSITIONS, After, Log
 from openbell.reference_server.values import Json
@@ -64,6 +65,16 @@ def replay_new_ids(behaviour: Behaviour) -> Behaviour:
     return replaying(
         behaviour, lambda missed: [{**one, "event": f"evt_{secrets.token_hex(12)}"} for one in missed]
     )
+
+
+@defect("replay-retimed", catches={"WSR-003": "changed-content"})
+def replay_retimed(behaviour: Behaviour) -> Behaviour:
+    """A replay begins with the update of the client's own position, and says of all that it has only just happened."""
+
+    def retimed(own: list[Json], missed: list[Json]) -> list[Json]:
+        return [{**one, "at": to_time(time.time_ns() // 1000)} for one in (*own, *missed)]
+
+    return with_streams(behaviour, replay=retimed)
 
 
 @defect("stream-reordered", catches={"WSR-001": "reversed"})

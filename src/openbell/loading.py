@@ -205,6 +205,18 @@ def _stream(profile: Profile, path: str, stream: Stream) -> Iterator[Problem]:
     for member in ("resubscribe", "sequence"):
         if stream.resume == "replay" and not getattr(stream, member):
             yield Problem(f"{path}.{member}", "is missing", "resume = 'replay' needs it")
+    yield from _per_delivery(path, stream)
+
+
+def _per_delivery(path: str, stream: Stream) -> Iterator[Problem]:
+    """What belongs to a delivery may not hold what tells an event from others."""
+    sequence, published = stream.sequence, stream.published
+    told = [] if sequence is None else [sequence.at, sequence.id, sequence.epoch, sequence.previous]
+    own = [one for one in (*told, published and published.key) if one is not None]
+    for i, at in enumerate(stream.per_delivery):
+        if held := next((one for one in own if f"{one}/".startswith(f"{at}/")), None):
+            yield Problem(f"{path}.per_delivery.{i}", f"holds {held!r}, which belongs to the event",
+                          "name only what changes with each delivery")
 
 
 def _load(profile: Profile) -> Iterator[Problem]:

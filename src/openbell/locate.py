@@ -74,6 +74,20 @@ def pointer(value: Any, path: str) -> Any:
     return value
 
 
+def without(value: Any, path: str) -> Any:
+    """The value with null in the place that a JSON pointer points to; as it is where nothing stands there."""
+    if not path:
+        return None
+    part, slash, rest = path[1:].partition("/")
+    inner = pointer(value, f"/{part}")
+    if inner is ABSENT:
+        return value
+    changed = without(inner, slash + rest)
+    if isinstance(value, Mapping):
+        return {**value, part.replace("~1", "/").replace("~0", "~"): changed}
+    return [*value[:int(part)], changed, *value[int(part) + 1:]]
+
+
 _LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[^;,\s=]+(?:\s*=\s*(?:\"[^\"]*\"|[^;,\s]*))?)*)")
 _REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^;,\s]*))", re.IGNORECASE)
 

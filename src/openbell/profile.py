@@ -306,7 +306,8 @@ class Stream(Table):
     `url` is a path below base_url, or a ws(s) URL. `resubscribe` stands for `subscribe` where a position is given.
     A message is of the first class whose test holds, and an update where no class says what that is. The class `gap`
     tells that continuity is lost. `retention` counts updates, `buffer_bytes` what may lie between the server and a
-    client that does not read, `life_s` is the longest session.
+    client that does not read, `life_s` is the longest session. `per_delivery` points to what an update says of its own
+    delivery, such as when it was sent: all else is the event's, and the same whenever it is delivered.
     """
 
     url: str
@@ -320,6 +321,7 @@ class Stream(Table):
     classes: Mapping[MessageClass, Predicate] = Field(default_factory=dict)
     heartbeat: Heartbeat | None = None
     sequence: Sequence | None = None
+    per_delivery: tuple[Pointer, ...] = ()
     published: Published | None = None
     resume: Literal["none", "resubscribe_snapshot", "rest_backfill", "replay"] = "none"
     retention: Annotated[int, Field(gt=0, le=100_000)] | None = None

@@ -194,6 +194,25 @@ def test_what_is_not(lives, told, target, rule):
     assert [w for w in words if w != "holds"] == [rule]
 
 
+@pytest.mark.parametrize(("named", "once", "again", "words"), [
+    (["/sent_at"], {"sent_at": 1}, {"sent_at": 2}, []),
+    (["/sent_at"], {"sent_at": 1}, {"sent_at": {"s": 2}}, []),
+    (["/meta/sent", "/meta/n"], {"meta": {"sent": 1, "n": 1, "x": 1}}, {"meta": {"sent": 2, "n": 2, "x": 1}}, []),
+    (["/meta"], {"meta": {"sent": 1}}, {}, []),
+    (["/hops/0/at"], {"hops": [{"at": 1, "by": "a"}]}, {"hops": [{"at": 2, "by": "a"}]}, []),
+    ([], {"sent_at": 1}, {"sent_at": 2}, ["changed-content"]),
+    (["/sent"], {"sent_at": 1}, {"sent_at": 2}, ["changed-content"]),
+    (["/sent_at"], {"sent_at": 1, "price": "1"}, {"sent_at": 2, "price": "2"}, ["changed-content"]),
+    (["/meta/sent"], {"meta": {"sent": 1, "x": 1}}, {"meta": {"sent": 2, "x": 2}}, ["changed-content"]),
+    (["/hops/0/at"], {"hops": [{"at": 1}]}, {"hops": [{"at": 2}, {"at": 3}]}, ["changed-content"]),
+], ids=["a time", "of another kind", "two, nested", "left out", "in an array", "not named", "another name",
+        "and a price", "beside it", "another length"])
+def test_what_belongs_to_a_delivery_is_what_the_profile_names(named, once, again, words):
+    target = profile(stream={"orders": {"per_delivery": tuple(named)}})
+    seen = delivered([at(1, **once)], [at(1, conn=2, **again)], target=target)
+    assert [w for w in seen if w != "holds"] == words
+
+
 def test_nothing_delivered_is_nothing_seen():
     assert delivered() == []
     assert delivered([]) == []

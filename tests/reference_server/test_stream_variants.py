@@ -185,6 +185,25 @@ async def replay_new_ids(server):
     return same == [False, False, False, True]
 
 
+async def repeated_with(server, name):
+    """Whether the update of the own position comes again, with another value of this member and of no other."""
+    _, at = await missed(server)
+    peer = await server.subscriber(after=at)
+    await peer.barrier()
+    again = peer.updates[0]
+    return peer.seqs == [1, 2, 3, 4] and {k for k in {*at, *again} if at.get(k) != again.get(k)} == {name}
+
+
+@probe("replay-retimed")
+async def replay_retimed(server):
+    return await repeated_with(server, "at")
+
+
+@probe("delivery-stamped")
+async def delivery_stamped(server):
+    return await repeated_with(server, "sent_at")
+
+
 @probe("stream-reordered")
 async def reordered(server):
     return (await resumed(server)).seqs == [4, 3, 2, 5]
