@@ -27,6 +27,7 @@ SECRET = "HOSTILE_SECRET"
 CANARY = 'pa"ss/wörd+=%' + uuid.uuid4().hex[:8]
 TOKEN = "tok-" + uuid.uuid4().hex
 MOST_KB = 300 * 1024
+TURNS = 20  # of the loop, in which closed transports take their leave
 
 
 class Hang:
@@ -114,10 +115,14 @@ class Hostile:
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
-        await asyncio.sleep(0.01)  # closed transports take their leave in the loop's next turns
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if self._down.is_set():
+            writer.transport.abort()
+            return
         task = asyncio.ensure_future(self._talk(reader, writer))
         self._open.add(task)
         task.add_done_callback(self._open.discard)

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import jsonschema
 import pytest
-from hostile import SCHEMA
+from hostile import SCHEMA, TURNS
 from serving import CANARY, PROFILE, SECRET, openbell, reference_server, results, spellings
 
 ACCOUNTS = {"full": "acct-full", "sacrificial_pages": "acct-pages", "sacrificial_expiry": "acct-expiry"}
@@ -56,7 +56,8 @@ class Relay:
         for pipe in self._pipes:
             pipe.cancel()
         await asyncio.gather(*self._pipes, return_exceptions=True)
-        await asyncio.sleep(0.01)  # closed transports take their leave in the loop's next turns
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._port)
