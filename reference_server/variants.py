@@ -8,23 +8,28 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
 from openbell.reference_server.behaviour import Behaviour
 
 Apply = Callable[[Behaviour], Behaviour]
+Rules = Mapping[str, str | tuple[str, ...]]
 Kind = TypeVar("Kind", "Defect", "Benign")
 
 
 @dataclass(frozen=True)
 class Defect:
-    """A deliberate violation. catches: the checks that must fail, each with the rules by which."""
+    """A deliberate violation. catches: the checks that must fail, each with the rules by which.
+
+    also: what else it truly breaks, which is seen only where those checks run, or by chance.
+    """
 
     name: str
     doc: str
     catches: Mapping[str, tuple[str, ...]]
     apply: Apply
+    also: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,13 @@ class Benign:
     apply: Apply
 
 
-def defect(name: str, catches: Mapping[str, str | tuple[str, ...]]) -> Callable[[Apply], Defect]:
+def defect(name: str, catches: Rules, also: Rules = MappingProxyType({})) -> Callable[[Apply], Defect]:
     """Names a defect; the function's docstring says what is wrong."""
-    rules = {check: (rule,) if isinstance(rule, str) else rule for check, rule in catches.items()}
-    return lambda apply: Defect(name, (apply.__doc__ or "").strip(), rules, apply)
+    return lambda apply: Defect(name, (apply.__doc__ or "").strip(), _several(catches), apply, _several(also))
+
+
+def _several(rules: Rules) -> dict[str, tuple[str, ...]]:
+    return {check: (rule,) if isinstance(rule, str) else rule for check, rule in rules.items()}
 
 
 def benign(name: str, checks: tuple[str, ...]) -> Callable[[Apply], Benign]:

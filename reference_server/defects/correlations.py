@@ -19,13 +19,13 @@ def missing_on(behaviour: Behaviour, status: int) -> Behaviour:
     return replace(behaviour, trace_fields=fields)
 
 
-@defect("correlation-missing-on-401", catches={"COR-001": "missing-on-401"})
+@defect("correlation-missing-on-401", catches={"COR-001": "missing-on-401"}, also={"FUZ-003": "fields-violated"})
 def missing_on_401(behaviour: Behaviour) -> Behaviour:
     """The header is missing where authentication refuses."""
     return missing_on(behaviour, 401)
 
 
-@defect("correlation-missing-on-200", catches={"COR-001": "missing-on-200"})
+@defect("correlation-missing-on-200", catches={"COR-001": "missing-on-200"}, also={"FUZ-003": "fields-violated"})
 def missing_on_200(behaviour: Behaviour) -> Behaviour:
     """The header is there on errors only."""
     return missing_on(behaviour, 200)

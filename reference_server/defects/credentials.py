@@ -15,13 +15,14 @@ TOKEN_LENGTH = 43
 REMEMBERED = 10_000
 
 
-@defect("challenge-missing", catches={"AUT-001": "challenge-missing"})
+@defect("challenge-missing", catches={"AUT-001": "challenge-missing"}, also={"FUZ-003": "fields-violated"})
 def challenge_missing(behaviour: Behaviour) -> Behaviour:
     """A 401 does not say how to authenticate."""
     return replace(behaviour, challenge=lambda problem: None)
 
 
-@defect("unprotected-balances", catches={"AUT-001": "unprotected"})
+@defect("unprotected-balances", catches={"AUT-001": "unprotected"},
+        also={"FUZ-004": "missing-field-accepted", "FUZ-006": "authentication-ignored"})
 def unprotected(behaviour: Behaviour) -> Behaviour:
     """The balances were forgotten: whoever brings no token reads them."""
     return replace(behaviour, unprotected=frozenset({"read_balances"}))

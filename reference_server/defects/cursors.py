@@ -41,7 +41,8 @@ def unseal_offset(text: str, listing: Listing, moment: Moment) -> tuple[Listing,
     return listing, (offset,)
 
 
-@defect("offset-cursor", catches={"PAG-002": "skipped", "PAG-003": "repeated", "PAG-007": "readable"})
+@defect("offset-cursor", catches={"PAG-002": "skipped", "PAG-003": "repeated", "PAG-007": "readable"},
+        also={"PAG-006": "cursor-row-skip"})
 def offset_cursor(behaviour: Behaviour) -> Behaviour:
     """The cursor is an offset in base64."""
     return replace(behaviour, cut=by_offset, sealing=Sealing(seal_offset, unseal_offset))
@@ -60,7 +61,7 @@ def tampered_first_page(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, sealing=Sealing(unseal=unseal))
 
 
-@defect("tampered-crashes", catches={"PAG-007": "server-error"})
+@defect("tampered-crashes", catches={"PAG-007": "server-error"}, also={"FUZ-001": "server-error"})
 def tampered_crashes(behaviour: Behaviour) -> Behaviour:
     """A cursor that cannot be opened is a 500."""
 

@@ -56,13 +56,13 @@ def html_404(behaviour: Behaviour) -> Behaviour:
     return on_unrouted(behaviour, change)
 
 
-@defect("empty-401", catches={"ERR-001": "empty"})
+@defect("empty-401", catches={"ERR-001": "empty"}, also={"FUZ-003": "schema-violated"})
 def empty_401(behaviour: Behaviour) -> Behaviour:
     """A 401 has no content."""
     return on_status(behaviour, lambda reply: replace(reply, content=b""), 401)
 
 
-@defect("json-as-text", catches={"ERR-001": "wrong-media-type"})
+@defect("json-as-text", catches={"ERR-001": "wrong-media-type"}, also={"FUZ-003": "undocumented-media-type"})
 def json_as_text(behaviour: Behaviour) -> Behaviour:
     """Validation errors are JSON, but called plain text."""
     plain = (("content-type", "text/plain; charset=utf-8"),)
@@ -73,13 +73,13 @@ def without(*names: str) -> Edit:
     return lambda members: {name: value for name, value in members.items() if name not in names}
 
 
-@defect("correlation-missing-404", catches={"ERR-002": "correlation-missing"})
+@defect("correlation-missing-404", catches={"ERR-002": "correlation-missing"}, also={"FUZ-003": "schema-violated"})
 def correlation_missing_404(behaviour: Behaviour) -> Behaviour:
     """Only the body of a 404 lacks the correlation id."""
     return edit_errors(behaviour, without("correlation_id"), {"not_found"})
 
 
-@defect("code-missing-404", catches={"ERR-002": "code-missing"})
+@defect("code-missing-404", catches={"ERR-002": "code-missing"}, also={"FUZ-003": "schema-violated"})
 def code_missing_404(behaviour: Behaviour) -> Behaviour:
     """A 404 is a problem of type about:blank, which has no code."""
     return edit_errors(behaviour, lambda members: {**without("code")(members), "type": "about:blank"}, {"not_found"})

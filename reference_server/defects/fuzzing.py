@@ -14,7 +14,7 @@ from openbell.reference_server.values import Json, Reply, Scope
 STATUS = "/v1/status"
 
 
-@defect("fuzz-empty-body-crashes", catches={"FUZ-001": "server-error"})
+@defect("fuzz-empty-body-crashes", catches={"FUZ-001": "server-error"}, also={"HTTP-008": "server-error"})
 def fuzz_empty_body_crashes(behaviour: Behaviour) -> Behaviour:
     """A body without members reaches code that cannot do without one."""
 
@@ -71,7 +71,7 @@ def fuzz_undocumented_media_type(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, wrappers=(*behaviour.wrappers, on_reply(change)))
 
 
-@defect("fuzz-invalid-accepted", catches={"FUZ-004": "invalid-accepted"})
+@defect("fuzz-invalid-accepted", catches={"FUZ-004": "invalid-accepted"}, also={"PAG-010": "negative-accepted"})
 def fuzz_invalid_accepted(behaviour: Behaviour) -> Behaviour:
     """A query of the instruments that cannot be understood is treated as if it were not there."""
 
@@ -97,7 +97,7 @@ def fuzz_any_method(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, wrappers=(*behaviour.wrappers, wrap))
 
 
-@defect("fuzz-authentication-ignored", catches={"FUZ-006": "authentication-ignored"})
+@defect("fuzz-authentication-ignored", catches={"FUZ-006": "authentication-ignored"}, also={"AUT-001": "unprotected"})
 def fuzz_authentication_ignored(behaviour: Behaviour) -> Behaviour:
     """The events are given to anybody who asks without a token."""
     return replace(behaviour, unprotected=frozenset({"list_events"}))

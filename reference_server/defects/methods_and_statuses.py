@@ -33,7 +33,8 @@ def crashing_size(text: str | None) -> int:
     return pages.DEFAULT_SIZE if text is None else min(max(1, int(text)), pages.MAXIMUM_SIZE)
 
 
-@defect("limit-crashes", catches={"HTTP-008": "server-error"})
+@defect("limit-crashes", catches={"HTTP-008": "server-error"},
+        also={"FUZ-001": "server-error", "PAG-010": "server-error"})
 def limit_crashes(behaviour: Behaviour) -> Behaviour:
     """A page size that is no number raises where nobody expects it: 500."""
 
@@ -64,13 +65,14 @@ def acceptable(name: str, member: Json) -> bool:
     return True
 
 
-@defect("clamped-input", catches={"HTTP-008": "invalid-accepted"})
+@defect("clamped-input", catches={"HTTP-008": "invalid-accepted"}, also={"FUZ-004": "invalid-accepted"})
 def clamped_input(behaviour: Behaviour) -> Behaviour:
     """Values out of range are changed in silence and accepted."""
     return replace(behaviour, validate=clamped)
 
 
-@defect("error-in-success", catches={"HTTP-011": "error-in-success"})
+@defect("error-in-success", catches={"HTTP-011": "error-in-success"},
+        also={"FUZ-002": "undocumented-status", "FUZ-003": "schema-violated", "FUZ-004": "invalid-accepted"})
 def error_in_success(behaviour: Behaviour) -> Behaviour:
     """An order that is refused or unknown is answered 200 with an error envelope."""
 
@@ -84,7 +86,7 @@ def error_in_success(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, wrappers=(*behaviour.wrappers, on_reply(change)))
 
 
-@defect("status-460", catches={"HTTP-011": "unregistered-status"})
+@defect("status-460", catches={"HTTP-011": "unregistered-status"}, also={"FUZ-002": "undocumented-status"})
 def status_460(behaviour: Behaviour) -> Behaviour:
     """An unknown order is answered with a status that nobody registered."""
 

@@ -34,7 +34,8 @@ def boundary_row_again(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, cut=wrong)
 
 
-@defect("next-dropped", catches={"PAG-001": "incomplete"})
+@defect("next-dropped", catches={"PAG-001": "incomplete"},
+        also={"PAG-002": "skipped", "PAG-004": "ties-lost", "PAG-006": "cursor-row-skip"})
 def next_dropped(behaviour: Behaviour) -> Behaviour:
     """After the third page there is no next, whatever is left."""
 
@@ -47,7 +48,7 @@ def next_dropped(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, cut=wrong)
 
 
-@defect("endless", catches={"PAG-001": "endless"})
+@defect("endless", catches={"PAG-001": "endless"}, also={"PAG-003": "repeated"})
 def endless(behaviour: Behaviour) -> Behaviour:
     """The last page's next leads to the first page again."""
 
@@ -78,13 +79,14 @@ def by_offset(listing: Listing, mark: Mark, size: int, reader: Reader) -> Cut:
     return Cut(rows[:size], (offset + size,) if len(rows) > size else None)
 
 
-@defect("sealed-offset", catches={"PAG-002": "skipped", "PAG-003": "repeated"})
+@defect("sealed-offset", catches={"PAG-002": "skipped", "PAG-003": "repeated"}, also={"PAG-006": "cursor-row-skip"})
 def sealed_offset(behaviour: Behaviour) -> Behaviour:
     """The cursor is opaque, but what it hides is an offset."""
     return replace(behaviour, cut=by_offset)
 
 
-@defect("row-dropped", catches={"PAG-002": "skipped", "PAG-001": "incomplete"})
+@defect("row-dropped", catches={"PAG-002": "skipped", "PAG-001": "incomplete"},
+        also={"PAG-004": "ties-lost", "PAG-006": "cursor-row-skip"})
 def row_dropped(behaviour: Behaviour) -> Behaviour:
     """The second page leaves out its first row."""
 
@@ -97,7 +99,8 @@ def row_dropped(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, cut=wrong)
 
 
-@defect("sort-key-only", catches={"PAG-004": "ties-lost", "PAG-001": "incomplete", "PAG-002": "skipped"})
+@defect("sort-key-only", catches={"PAG-004": "ties-lost", "PAG-001": "incomplete", "PAG-002": "skipped"},
+        also={"PAG-006": "cursor-row-skip"})
 def sort_key_only(behaviour: Behaviour) -> Behaviour:
     """The cursor holds the sort key without a tie-break: ties across a boundary are lost."""
 
@@ -133,7 +136,7 @@ def beyond(place: tuple[object, str], mark: Mark, listing: Listing) -> bool:
     return place < mark if listing.descending else place > mark
 
 
-@defect("pages-reversed", catches={"PAG-004": "order-broken"})
+@defect("pages-reversed", catches={"PAG-004": "order-broken"}, also={"WSR-005": "refused-within-retention"})
 def pages_reversed(behaviour: Behaviour) -> Behaviour:
     """Every page after the first has its rows the other way round, so that the order breaks at its boundary."""
 

@@ -19,7 +19,7 @@ def unclaimed(client_order_id: str, key: str | None) -> str:
     return client_order_id if key is None else secrets.token_hex(12)
 
 
-@defect("retry-second-order", catches={"IDM-001": "second-effect"})
+@defect("retry-second-order", catches={"IDM-001": "second-effect"}, also={"IDM-003": "second-effect"})
 def retry_second_order(behaviour: Behaviour) -> Behaviour:
     """Once the first reply was given, its key is forgotten: a retry makes a second order."""
 

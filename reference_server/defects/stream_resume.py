@@ -77,13 +77,13 @@ def replay_retimed(behaviour: Behaviour) -> Behaviour:
     return with_streams(behaviour, replay=retimed)
 
 
-@defect("stream-reordered", catches={"WSR-001": "reversed"})
+@defect("stream-reordered", catches={"WSR-001": "reversed"}, also={"WSR-002": "lost-in-gap"})
 def reordered(behaviour: Behaviour) -> Behaviour:
     """The replay begins with the newest update."""
     return replaying(behaviour, lambda missed: missed[::-1])
 
 
-@defect("stream-gap", catches={"WSR-001": "gap"})
+@defect("stream-gap", catches={"WSR-001": "gap"}, also={"WSR-002": ("lost-in-gap", "lost-live")})
 def gap(behaviour: Behaviour) -> Behaviour:
     """Every fifth update of orders is never sent, live or in a replay."""
     return with_streams(behaviour, outgoing=lambda update: () if update["seq"] % EVERY == 0 else (update,))

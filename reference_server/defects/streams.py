@@ -47,7 +47,7 @@ def data_before_login(behaviour: Behaviour) -> Behaviour:
     return with_streams(behaviour, may_subscribe=may)
 
 
-@defect("channel-unchecked", catches={"WSH-006": "data-of-another"})
+@defect("channel-unchecked", catches={"WSH-006": "data-of-another"}, also={"WSR-006": "foreign-position"})
 def channel_unchecked(behaviour: Behaviour) -> Behaviour:
     """Who is logged in may subscribe to every account."""
     return with_streams(
