@@ -99,7 +99,7 @@ class Bell:
             self.heard.ends[worker] = report["end"]
 
     def write(self) -> None:
-        """Judges, writes the report, and ends Locust where nobody looks at its page."""
+        """Judges, writes the report, and ends the test, and Locust itself where nobody looks at its page."""
         if self.written:
             return
         self.written = True
@@ -115,6 +115,16 @@ class Bell:
         print(f"openbell: {data['verdict']}, {folder / 'load.html'}")
         if getattr(self.environment.parsed_options, "headless", False):
             runner.quit()
+        else:
+            runner.stop()
+
+    def begins(self) -> bool:
+        """Whether the arrivals begin now. They come once: a test that is started after them is told so, and ended."""
+        if self.written:
+            print("openbell: the arrivals are over; start Locust again to repeat them")
+            runner: Any = self.environment.runner
+            gevent.spawn(runner.stop)
+        return not self.gone
 
 
 @events.init.add_listener
@@ -140,7 +150,7 @@ def attach(environment: Environment, **_: Any) -> None:
 
 def _alone(environment: Environment, bell: Bell) -> None:
     def begin(**_: Any) -> None:
-        if not bell.gone:
+        if bell.begins():
             bell.gone = True
             gevent.spawn(drive)
     environment.events.spawning_complete.add_listener(begin)
@@ -170,7 +180,7 @@ def _master(environment: Environment, runner: MasterRunner, bell: Bell) -> None:
     numbers: dict[str, int] = {}
 
     def begin(**_: Any) -> None:
-        if bell.gone or not runner.clients:
+        if not bell.begins() or not runner.clients:
             return
         bell.gone, bell.workers = True, len(runner.clients)
         at = time.time() + LEAD_S
