@@ -153,11 +153,13 @@ def _places(asked: Asked, plan: LoadPlan | None) -> Iterator[Problem]:
         yield Problem("--locustfile", f"{asked.locustfile} is no file")
     if plan and asked.workers > max(1, plan.expected):
         yield Problem("--workers", f"{asked.workers} workers for {plan.expected:.0f} arrivals", "ask for fewer")
-    needed = _users(asked) // max(1, asked.workers) + SPARE_FILES
+    streams = round(asked.peak) if plan and plan.profile.storm else 0
+    needed = sum(-(-n // max(1, asked.workers)) for n in (_users(asked), streams)) + SPARE_FILES
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and needed > hard:
         yield Problem("--users", f"a worker needs {needed} file descriptors, the system gives {hard}",
-                      "raise it with `ulimit -n`, ask for fewer users, or for more --workers")
+                      f"raise it with `ulimit -n`, ask for fewer users{' and streams' if streams else ''}, or for more "
+                      "--workers")
     if asked.start_at:
         try:
             bell_at(asked.start_at)

@@ -190,15 +190,15 @@ class Worker:
                                 "streams": self.weather.news() if self.weather else None}})
 
 
-def _room_for(users: int) -> None:
+def _room_for(connections: int) -> None:
     """Raises CannotRun where the system gives too few file descriptors; takes what it gives."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = users + SPARE_FILES
+    needed = connections + SPARE_FILES
     if soft < needed <= hard or (hard == resource.RLIM_INFINITY and soft < needed):
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
     elif soft < needed:
-        raise CannotRun(f"{users} users need {needed} file descriptors and the system gives {hard}: "
-                        f"raise it with `ulimit -n`, or ask for fewer --users")
+        raise CannotRun(f"{connections} users and streams need {needed} file descriptors and the system gives {hard}: "
+                        f"raise it with `ulimit -n`, or ask for fewer")
 
 
 def user_classes(path: Path) -> list[type[User]]:

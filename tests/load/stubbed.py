@@ -50,13 +50,15 @@ class Stubbed:
         path.write_text(PROFILE.format(url=self.url, timeout=timeout) + more)
         return path
 
-    def load(self, *arguments, timeout=10, more="", within=90):
-        """One load run; gives the finished process, and the content of its load.json (None without)."""
+    def load(self, *arguments, timeout=10, more="", within=90, before=None):
+        """One load run; gives the finished process, and the content of its load.json (None without).
+
+        `before` is called in the process before anything else."""
         out = self.folder / "out"
         done = subprocess.run(
             [sys.executable, "-m", "openbell", "load", arguments[0], str(self.profile(timeout, more)),
              *map(str, arguments[1:]), "--out", str(out)],
-            capture_output=True, text=True, timeout=within, check=False)
+            capture_output=True, text=True, timeout=within, check=False, preexec_fn=before)
         found = sorted(out.glob("*/load.json"))
         return done, json.loads(found[-1].read_text()) if found else None
 
