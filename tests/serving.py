@@ -21,13 +21,20 @@ CANARY = 'pa"ss/wörd+=%' + secrets.token_hex(4)
 @contextmanager
 def reference_server(*arguments: str, secret: str = CANARY) -> Iterator[str]:
     """A reference server in a process of its own; gives its URL, and ends it by closing its stdin."""
+    with reference_process(*arguments, secret=secret) as (url, _):
+        yield url
+
+
+@contextmanager
+def reference_process(*arguments: str, secret: str = CANARY) -> Iterator[tuple[str, int]]:
+    """The same; gives its URL and the number of its process."""
     process = subprocess.Popen(
         [sys.executable, "-m", "openbell.reference_server", "--port", "0", "--stdin-ends", *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, SECRET: secret})
     assert process.stdin
     assert process.stdout
     try:
-        yield json.loads(process.stdout.readline())["ready"]
+        yield json.loads(process.stdout.readline())["ready"], process.pid
     finally:
         process.stdin.close()
         process.wait(20)
