@@ -15,7 +15,7 @@ from openbell.reference_server.replies import on_reply, without
 from openbell.reference_server.settings import Quota
 from openbell.reference_server.values import Problem, Reply, Scope
 
-STALL_S, SLOW_S, PENALTY_S = 2.0, 0.6, 6.0
+STALL_S, SLOW_S, PENALTY_S = 2.0, 0.6, 30.0
 EVERY_500, EVERY_LOST = 3, 4
 TRAIL = "openbell.trail"
 
@@ -75,7 +75,7 @@ def correlation_dropped(behaviour: Behaviour) -> Behaviour:
 
 @defect("limiter-lies-under-concurrency", catches={})
 def limiter_lies(behaviour: Behaviour) -> Behaviour:
-    """While the bell rings, who used the quota up is refused for six seconds, whatever Retry-After says."""
+    """While the bell rings, who used the quota up is refused for half a minute, whatever Retry-After says."""
     bell = Bell()
 
     def draw(bucket: Bucket, quota: Quota, now: float) -> Draw:

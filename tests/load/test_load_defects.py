@@ -1,22 +1,32 @@
 """Load runs against the reference server: what breaks only under load is caught, and nothing of it is a secret."""
 
 import json
+import re
 
 import pytest
 from jsonschema import validate
-from serving import CANARY, PROFILE, openbell, reference_server, rules, spellings, verdicts
+from serving import CANARY, PROFILE, events, openbell, reference_server, rules, spellings, verdicts
+from stubbed import whole
 
 SCHEMA = json.loads((PROFILE.parents[1] / "docs" / "load.schema.json").read_text())
 BELL = ("load", "market-open", PROFILE, "--peak", "150", "--duration", "8")
 
 
-def offered(url, folder, *arguments):
-    done = openbell(*BELL, "--base-url", url, "--out", folder, *arguments, cwd=folder)
+def offered(url, folder, *arguments, load=BELL):
+    done = openbell(*load, "--base-url", url, "--out", folder, *arguments, cwd=folder)
     assert "Traceback" not in done.stdout + done.stderr
     run = next(p for p in folder.iterdir() if (p / "load.json").exists())
     data = json.loads((run / "load.json").read_text())
     validate(data, SCHEMA)
     return done, run, data
+
+
+def orders(folder, peak, duration):
+    """A steady load of orders alone, so light that a busy machine can carry it, and beside it scenarios of limits."""
+    text = re.sub(r"\n(insert|leave|move|insert_at|key|resume|resubscribe|retention) = .*", "", PROFILE.read_text())
+    text = re.sub(r"^(operations = \{) submit_order = 1, .*", r"\1 submit_order = 1 }", text, flags=re.MULTILINE)
+    (profile := folder / "orders.toml").write_text(text)
+    return "load", "steady", profile, "--peak", str(peak), "--duration", str(duration)
 
 
 def test_the_correlation_id_that_is_dropped_only_under_load(tmp_path):
@@ -27,8 +37,8 @@ def test_the_correlation_id_that_is_dropped_only_under_load(tmp_path):
     found = [f for f in data["conformance"]["only_under_load"] if f["check"] == "COR-001"]
     assert {f["rule"] for f in found} == rules(run, "COR-001")
     assert all(f["rule"].startswith("missing-on-") for f in found)
-    events = {e["n"]: e for e in map(json.loads, (run / "events.jsonl").read_text().splitlines()) if "n" in e}
-    assert "load" in {events[n]["origin"] for f in found for n in f["events"]}
+    shown = {e["n"]: e for e in events(run)}
+    assert "load" in {shown[n]["origin"] for f in found for n in f["events"]}
     # A broken convention is a failure, also where a busy machine leaves the rules undecided.
     assert done.returncode == 1
     assert "only under load" in (run / "load.html").read_text()
@@ -38,6 +48,49 @@ def test_the_correlation_id_that_is_dropped_only_under_load(tmp_path):
     for path in run.rglob("*.*"):
         content = path.read_bytes()
         assert not [s for s in spellings(CANARY) if s in content], path
+
+
+def test_the_limit_that_lies_only_under_load(tmp_path):
+    with reference_server("--defect", "limiter-lies-under-concurrency", "--token-lifetime", "60") as url:
+        done, run, data = offered(url, tmp_path, load=orders(tmp_path, 45, 8))
+    assert verdicts(run / "quiet")["RL-002", "limit:reads"] == "pass"
+    assert verdicts(run)["RL-002", "limit:reads"] == "fail"
+    found = {(f["check"], f["rule"], f["verdict"]) for f in data["conformance"]["only_under_load"]}
+    assert ("RL-002", "retry-after-too-short", "fail") in found
+    assert data["conformance"]["quiet"]
+    assert done.returncode == 1
+    assert "(only under load)" in " ".join(done.stdout.split())
+
+
+def test_a_burst_that_is_throttled_is_no_failure(tmp_path):
+    with reference_server("--benign", "burst-429", "--token-lifetime", "60") as url:
+        done, run, data = offered(url, tmp_path, "--no-quiet", "--slo", "errors < 2%", load=orders(tmp_path, 90, 6))
+    phases = data["phases"].values()
+    assert sum(p["throttled"] for p in phases) > 0
+    assert sum(p["errors"] for p in phases) == 0
+    assert sum(p["throttled"] + p["ok"] for p in phases) == data["arrivals"]["planned"]
+    statuses = {e["status"] for e in events(run) if e["origin"] == "load"}
+    assert statuses == {201, 429}
+    assert data["verdict"] != "fail"
+    assert [v for v in verdicts(run).values() if v in {"fail", "error"}] == []
+    assert done.returncode in {0, 2}
+
+
+def test_a_first_second_that_is_slow_is_no_failure_where_it_warms_up(tmp_path):
+    slow_ms, rule = 300, "steady: p95 < 250ms"
+    with reference_server("--benign", "slow-first-second", "--token-lifetime", "60") as url:
+        done, run, data = offered(url, tmp_path, "--no-scenarios", "--slo", rule, load=orders(tmp_path, 60, 12))
+    services, width = data["series"]["service_p50"], data["series"]["width"]
+    slow = [i * width for i, ms in enumerate(services) if ms is not None and ms >= slow_ms]
+    assert slow
+    assert data["phases"]["warm"]["service_ms"]["p95"] >= slow_ms
+    # The rule would be broken by it, were it judged.
+    assert whole(data, "latency").percentile(0.95) >= slow_ms / 1e3
+    # Where the bell rings late on a busy machine, the slow second reaches into what is judged.
+    warm = next(p["end"] for p in data["plan"]["phases"] if p["name"] == "warm")
+    assert data["verdict"] != "fail" or slow[-1] + width > warm
+    assert [v for v in verdicts(run).values() if v in {"fail", "error"}] == []
+    assert done.returncode in {0, 2}
 
 
 @pytest.mark.parametrize(("defect", "broken"), [
