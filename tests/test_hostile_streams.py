@@ -35,7 +35,7 @@ from openbell.loading import load
 from openbell.profile import Turn
 from openbell.redact import Redactor
 from openbell.registry import Cost
-from openbell.session import Session
+from openbell.session import Session, Skip
 from openbell.stream import MAX_FRAMES, Stream
 
 FIRST = update(1)
@@ -44,10 +44,11 @@ ROOM = 40 * MB
 
 
 @asynccontextmanager
-async def opened(folder: Path, answer: Callable[[Asked], Answer]) -> AsyncIterator[Stream]:
-    """A stream to a server that answers so, opened by a scenario's hands."""
+async def opened(folder: Path, answer: Callable[[Asked], Answer], **more: Callable[[Asked], Answer],
+                 ) -> AsyncIterator[Stream]:
+    """A stream to a server that answers so, opened by a scenario's hands; `more` are answers of its REST side."""
     told = Told()
-    with Hostile({**told.answers, "/odd": answer}) as server:
+    with Hostile({**told.answers, **{f"/{name}": one for name, one in more.items()}, "/odd": answer}) as server:
         target = load(streams(folder, server.url, ["odd"]))
         journal = Journal(folder / "events.jsonl", Header("0", "run", "2026-01-01T00:00:00+00:00", 0, "t", {}))
         session = Session(target, {"env:HOSTILE_SECRET": CANARY}, journal, Redactor(), 500)
@@ -124,6 +125,26 @@ async def test_how_it_ends_and_by_whose_doing(tmp_path, case, capfd):
     assert len(frames) <= MAX_FRAMES + 1
     assert (tmp_path / "events.jsonl").stat().st_size < ROOM
     assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("end", [ConnectionError, Reset])
+@pytest.mark.parametrize("kept", [8, len(CANARY) - 1])
+async def test_the_half_of_a_secret_that_came_before_the_end_is_masked(tmp_path, kept, end):
+    half = CANARY[:kept].encode()
+    async with opened(tmp_path, accepting(FIRST, frame(TEXT, b'{"said": "' + half, fin=False), end=end)) as stream:
+        assert await stream.end(SOON_S)
+    assert told(tmp_path, "frame", by="server")[-1]["payload"] == '{"said": "⟨full.secret#1⟩'
+
+
+async def test_the_half_of_a_secret_that_came_before_a_cap_is_masked(tmp_path, monkeypatch):
+    long = reply(b'{"said": "' + CANARY.encode() + b'"}')
+    async with opened(tmp_path, accepting(FIRST), told=lambda asked: long) as stream:
+        monkeypatch.setattr("openbell.wire.MAX_CONTENT", 20)
+        with pytest.raises(Skip):
+            await stream.api.call("list_told", by="full", label="told")
+    [cut] = [e["reply"] for e in told(tmp_path, "exchange", label="told")]
+    assert isinstance(cut, dict)
+    assert cut["content"] == '{"said": "⟨full.secret#1⟩'
 
 
 # --- messages that are odd, on a stream that goes on

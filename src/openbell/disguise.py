@@ -17,6 +17,7 @@ import functools
 import html
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from html.entities import codepoint2name
@@ -26,6 +27,8 @@ ANCHOR = 12  # bytes of a run that are enough to make a false alarm rare
 SHORTEST_ANCHOR = 2  # one letter is everywhere: a needle without a longer run is sought by its expression alone
 CHUNK = 1024  # longer values are sought piece by piece, which bounds the expressions
 REST = 24  # characters from the anchor on that are tried first
+HEAD = 8  # characters of a text that broke off by which it is still known
+MOST_HEADS = 200  # places where a text may begin that are looked at: the last ones
 UNTOUCHED = re.compile(r"[A-Za-z0-9._~-]*")  # no common escaping changes these
 RUN = re.compile(rb"[a-z0-9]+")
 
@@ -54,6 +57,8 @@ FORM_TWINS = {" ": " +", "+": "+ "}  # forms write a space as a plus, and read a
 NAMES = codepoint2name | {ord("'"): "apos", ord("/"): "sol", ord("+"): "plus"}
 DIGIT = rb"(?:[a-z0-9+/_-]|\\{0,31}+/|" + PERCENT + rb"2[bf])"
 DIGIT_AFTER = re.compile(DIGIT, re.IGNORECASE)
+# What may be left of one character, escaped or in UTF-8, where a text breaks off within it.
+TORN = re.compile(rb"(?:[\\%&][\\%&#;a-z0-9]{0,40}|[\xc2-\xf4][\x80-\xbf]{0,2})?\Z", re.IGNORECASE)
 DIGIT_BEFORE = re.compile(DIGIT + rb"\Z", re.IGNORECASE)
 
 TEXT_ESCAPES: tuple[Callable[[str], str], ...] = (
@@ -100,6 +105,36 @@ class Needle:
         return start, end
 
 
+def broken_off(needle: Needle, content: bytes, lowered: bytes) -> int | None:
+    """Where a spelling of the needle's text starts that breaks off with the content; None where none does."""
+    head = needle.text[:HEAD].encode("utf-8", "surrogatepass").lower()
+    if not all(run in lowered for run in RUN.findall(head)):
+        return None
+    units = _units(needle.text)
+    for found in deque(_head(needle).finditer(content), MOST_HEADS):
+        end = found.end(1)
+        for unit in units[HEAD:]:
+            further = _alone(unit, needle.base64).match(content, end)
+            if further is None:
+                break
+            end = further.end()
+        if TORN.match(content, end):
+            return needle.widened(content, found.start(), len(content))[0]
+    return None
+
+
+@functools.lru_cache(maxsize=2048)
+def _head(needle: Needle) -> re.Pattern[bytes]:
+    """Matches, without taking it, every spelling of the text's first characters."""
+    spell = _spelled_digit if needle.base64 else _spelled
+    return re.compile(b"(?=(" + b"".join(map(spell, _units(needle.text)[:HEAD])) + b"))", re.IGNORECASE)
+
+
+@functools.lru_cache(maxsize=4096)
+def _alone(unit: str, base64_digit: bool) -> re.Pattern[bytes]:
+    return re.compile((_spelled_digit if base64_digit else _spelled)(unit), re.IGNORECASE)
+
+
 def needles(value: str) -> frozenset[Needle]:
     """All that must be sought so that no spelling of `value` is missed."""
     found = set()
@@ -133,7 +168,12 @@ def rest_expression(needle: Needle) -> re.Pattern[bytes]:
 
 def _expression(text: str, base64_digits: bool) -> re.Pattern[bytes]:
     spell = _spelled_digit if base64_digits else _spelled
-    return re.compile(b"".join(map(spell, re.findall(r"\\+|[^\\]", text))), re.IGNORECASE)
+    return re.compile(b"".join(map(spell, _units(text))), re.IGNORECASE)
+
+
+def _units(text: str) -> list[str]:
+    """Its characters, but runs of backslashes whole."""
+    return re.findall(r"\\+|[^\\]", text)
 
 
 def _needle(text: str, **more: bool) -> Needle:
@@ -183,7 +223,8 @@ def _spelled(unit: str) -> bytes:
         return unit.encode() if unit.isalnum() else _spelled_ascii(unit)
     cases = dict.fromkeys((unit, unit.lower(), unit.upper()))
     # The longer spelling first: what is one character in Latin-1 may be the first byte of it in UTF-8.
-    return _any([*map(_as_utf8, cases), *map(_as_points, cases), *map(_as_stray_bytes, cases)])
+    # None is taken back: one spelling can be read in several ways, and a text that breaks off would try them all.
+    return b"(?>" + _any([*map(_as_utf8, cases), *map(_as_points, cases), *map(_as_stray_bytes, cases)]) + b")"
 
 
 def _spelled_ascii(char: str) -> bytes:

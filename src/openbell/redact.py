@@ -19,9 +19,10 @@ from urllib.parse import unquote_plus
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
 from openbell import sensitive
-from openbell.disguise import Needle, expression, needles
+from openbell.disguise import Needle, broken_off, expression, needles
 
 SHORT = 8
+LAST = 16 * 1024  # bytes at the end of what broke off in which the beginning of a secret is sought
 PLACEHOLDER = re.compile(r"⟨(?P<owner>[\w.-]+)\.(?P<kind>[\w-]+)(?:#(?P<number>\d+))?⟩")
 PLACEHOLDER_BYTES = re.compile("⟨[^⟨⟩]{1,600}⟩".encode())
 BRACKET = "⟨".encode()
@@ -97,6 +98,16 @@ class Redactor:
         """The same for bytes in any encoding that keeps ASCII; placeholders are UTF-8."""
         spans, names = self._seen(value)
         return _masked(value, _merged([*spans, *self._named(value, names, spans)]))
+
+    def unfinished(self, value: bytes) -> bytes:
+        """The same for bytes that broke off: a known secret's beginning of SHORT characters at their end is masked."""
+        masked = self.data(value)
+        tail = masked[-LAST:]
+        lowered = tail.lower()
+        known = (*(one for found in self._needles.values() for one in found), *self._loose)
+        spans = [Span(at, len(tail), placeholder) for needle, placeholder in known
+                 if (at := broken_off(needle, tail, lowered)) is not None]
+        return masked[:-LAST] + _masked(tail, _merged(self._outside_placeholders(tail, spans)))
 
     def headers(self, headers: Headers) -> Headers:
         """Header lines masked by value, then by name. Schemes, cookie names and cookie attributes stay."""

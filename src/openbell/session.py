@@ -242,7 +242,7 @@ class Session:
 
     def _clean(self, message: Message) -> Message:
         return replace(message, headers=self.redactor.headers(message.headers),
-                       content=self.redactor.data(message.content))
+                       content=(self.redactor.unfinished if message.cut else self.redactor.data)(message.content))
 
     def _learn(self, principal: str, reply: Message) -> str | None:
         """The placeholder of the token in a reply; None when there is none that could be sent."""

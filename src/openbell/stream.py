@@ -110,11 +110,12 @@ class Stream:
         self._news.set()
         return room
 
-    def _told(self) -> bool:
+    def _told(self, *, broken_off: bool = False) -> bool:
         """Records the frames of a message together: a secret may stand across two of them, and is not masked in
-        halves. False when there is no room for more."""
+        halves, nor where the other half never came. False when there is no room for more."""
         whole = b"".join(part for _, _, part in self._parts)
-        masked = self.api.session.redactor.data(whole) if len(self._parts) > 1 else whole
+        redactor = self.api.session.redactor
+        masked = redactor.unfinished(whole) if broken_off else redactor.data(whole) if len(self._parts) > 1 else whole
         shown = [part for _, _, part in self._parts] if masked == whole else [b""] * (len(self._parts) - 1) + [masked]
         return all(self.api.frame(self, at, "server", opcode, part)
                    for (at, opcode, _), part in zip(self._parts, shown, strict=True))
@@ -134,7 +135,8 @@ class Stream:
             ending = replace(ending, side="harness")
         self.ending = ending
         try:
-            self._told()
+            if self._parts:
+                self._told(broken_off=True)
             self.note("stream_end", side=ending.side, how=ending.how, violation=ending.violation)
         except (OSError, Leak) as error:
             self._failed(error)

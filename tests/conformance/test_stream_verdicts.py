@@ -219,6 +219,25 @@ def test_a_secret_that_is_sent_in_two_fragments_is_masked(ends):
     assert [m.content for m in stream.messages] == ([text] if ends else [])
 
 
+@pytest.mark.parametrize(("parts", "kept"), [
+    ((b'{"said": "canary-5f1e9', b"c7a-sec"), (b"", b'{"said": "MASK')),
+    ((b'{"said": "canary-5',), (b'{"said": "MASK',)),
+    ((b'{"said": "', b"canary-5f1e9c7a-secret and canary-5f"), (b"", b'{"said": "MASK and MASK')),
+    ((b'{"said": "canary-',), (b'{"said": "canary-',)),
+    ((b'{"said": "canary-5f1e9', b'"}'), (b'{"said": "canary-5f1e9', b'"}')),
+], ids=["two parts", "eight characters", "once more", "seven", "no secret after all"])
+def test_a_secret_whose_end_never_came_is_masked(parts, kept):
+    redactor, frames = Redactor(), []
+    redactor.learn("canary-5f1e9c7a-secret", "full", "token")
+    session = SimpleNamespace(target=TARGET, seed=0, redactor=redactor, note=lambda *_: None,
+                              frame=lambda f: frames.append(redactor.data(f.payload)) or True)
+    stream = Stream(Api(session, "made", Cost()), "orders", "streams", "idle", {}, None)
+    for n, part in enumerate(parts):
+        stream.took(1.0, "server", Frame(Opcode.CONT if n else Opcode.TEXT, part, fin=False))
+    stream.ended(Ending("server", "reset"))
+    assert frames == [one.replace(b"MASK", "⟨full.token#1⟩".encode()) for one in kept]
+
+
 def test_fragments_without_a_secret_are_kept_as_they_came():
     kept = []
     session = SimpleNamespace(target=TARGET, seed=0, redactor=Redactor(), note=lambda *_: None,
