@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -17,6 +18,7 @@ from stubbed import stub
 
 LOCUST = Path(sys.executable).with_name("locust")
 BELL = ("--bell", "steady", "--peak", "40", "--bell-duration", "3", "--slo", "errors < 5%")
+LONGEST_S = 120
 USERS = """
 from locust import FastHttpUser, task
 
@@ -66,10 +68,13 @@ def locust(folder, *arguments):
         [LOCUST, "-f", f"{ours.stdout.strip()},users.py", *BELL, *map(str, arguments)], cwd=folder, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    last = threading.Timer(LONGEST_S, process.kill)
+    last.start()
     with process:
         try:
             yield process
         finally:
+            last.cancel()
             process.kill()
 
 

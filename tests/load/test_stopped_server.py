@@ -22,6 +22,7 @@ from openbell.loading import load
 from openbell.loadprofiles.asked import Asked, ready
 
 PEAK, SECONDS, INTO_BURST, STALL = 200.0, 8.0, 0.4, 2.0
+USERS = 20  # a tenth of what the stall needs: whoever measured from the sending would not see it
 PRECISION = 1.001  # a histogram's three digits
 
 
@@ -68,7 +69,7 @@ def offering(folder, url):
     """The market's open, offered to a server."""
     process = subprocess.Popen(
         [sys.executable, "-m", "openbell", "load", "market-open", PROFILE, "--peak", str(PEAK), "--duration",
-         str(SECONDS), "--no-scenarios", "--base-url", url, "--out", folder / "out"],
+         str(SECONDS), "--users", str(USERS), "--no-scenarios", "--base-url", url, "--out", folder / "out"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, SECRET: CANARY})
     with process:
         try:
