@@ -84,7 +84,10 @@ _CODE = re.compile(r"[A-Za-z0-9_.:/#-]+")
                remedy="Give one function the error's code, its sentence and the request's correlation id, and let it "
                       "write every error.")
 def complete(exchange: Exchange, target: Profile, _memory: dict[str, Any]) -> Iterator[Observation]:
-    """Code, message and correlation id stand where the profile says; about:blank is no code, a code no message."""
+    """Code, message and correlation id stand where the profile says; about:blank is no code.
+
+    A message is for people: neither the code again nor one word alone, such as Forbidden.
+    """
     shape = envelope(target, exchange)
     reply = _error(exchange, shape)
     if reply is None or not reply.content:

@@ -22,11 +22,12 @@ from openbell.reports.words import (
     accepted_block,
     blocking,
     line,
+    reason_of,
     rules,
     verdict_word,
     visible,
 )
-from openbell.results import Finding, Result, Results, Verdict
+from openbell.results import Finding, Result, Verdict
 
 
 @dataclass(frozen=True)
@@ -71,29 +72,13 @@ def html(material: Material) -> bytes:
     page = _template().render(
         m=material, results=results, areas=areas, word=verdict_word(results), counts=_counts(results.results),
         signs=SIGNS, listed=sorted((c for a in areas for c in a.cards), key=lambda c: WORST.index(c.result.verdict)),
-        reason=_reason(results), block=accepted_block(found) if (found := blocking(results)) else "")
+        reason=reason_of(results), block=accepted_block(found) if (found := blocking(results)) else "")
     return page.encode("utf-8", "replace")
 
 
 def _counts(results: tuple[Result, ...]) -> tuple[tuple[Verdict, int], ...]:
     found = ((v, sum(1 for r in results if r.verdict == v)) for v in WORST)
     return tuple((v, count) for v, count in found if count)
-
-
-def _reason(results: Results) -> str:
-    """The verdict in a sentence."""
-    undecided = sum(1 for r in results.results if r.verdict == "inconclusive" and r.level == "MUST")
-    failed = results.counts["fail"]
-    parts = [
-        *([f"{failed} of {len(results.results)} results fail"] if failed else []),
-        *([f"{results.counts['error']} could not be judged, by a fault of the harness"] if results.counts["error"]
-          else []),
-        *([f"{undecided} that must hold could not be decided"] if undecided else []),
-        *([f"{len(results.stale)} accepted entries are stale"] if results.stale else []),
-    ]
-    if parts:
-        return "; ".join(parts) + "."
-    return "Everything that must hold was seen to hold." if results.conforms else "Nothing was seen to hold."
 
 
 def _areas(material: Material) -> Iterator[Area]:

@@ -11,13 +11,15 @@ from openbell.reports.evidence import in_a_line
 from openbell.reports.material import Material
 from openbell.reports.words import (
     SIGNS,
-    WORST,
     accepted_block,
+    alike,
     blocking,
     counted,
     line,
-    rules,
+    named,
+    reason_of,
     seconds,
+    seen,
     verdict_word,
 )
 from openbell.results import Result
@@ -44,7 +46,9 @@ def _lines(material: Material) -> Iterator[str]:
     yield f"**{counted(results.counts)}**{_run(material)}\n"
     if material.damage:
         yield f"> The journal is damaged: {code(material.damage)}\n"
-    rows = sorted((r for r in results.results if r.verdict != "pass"), key=lambda r: WORST.index(r.verdict))
+    if not results.conforms:
+        yield f"{reason_of(results)}\n"
+    rows = alike(r for r in results.results if r.verdict != "pass")
     if rows:
         yield "| | check | subject | verdict | what was seen |\n|---|---|---|---|---|"
         yield from map(_row, rows[:MOST_ROWS])
@@ -63,10 +67,9 @@ def _run(material: Material) -> str:
             f" (critical path {seconds(material.critical_path or 0.0)})")
 
 
-def _row(result: Result) -> str:
-    verdict = f"{result.verdict} ({result.reason})" if result.reason else result.verdict
-    seen = ", ".join(map(code, rules(result))) if result.findings else code(result.summary)
-    return f"| {SIGNS[result.verdict]} | {code(result.check)} | {code(result.subject)} | {code(verdict)} | {seen} |"
+def _row(row: tuple[Result, ...]) -> str:
+    first, (check, subject) = row[0], named(row)
+    return f"| {SIGNS[first.verdict]} | {code(check)} | {code(subject)} | {code(first.verdict)} | {code(seen(first))} |"
 
 
 def _findings(material: Material) -> Iterator[str]:

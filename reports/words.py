@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from openbell.results import Result, Results, Verdict
 
 CUT = " … (cut)"
+FEW = 3
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff]")
@@ -42,6 +43,24 @@ def verdict_word(results: Results) -> str:
     return WORDS[results.conforms]
 
 
+def reason_of(results: Results) -> str:
+    """The verdict in a sentence."""
+    undecided = sum(1 for r in results.results if r.verdict == "inconclusive" and r.level == "MUST")
+    failed, wrong = results.counts["fail"], results.counts["error"]
+    parts = [
+        *([f"{failed} of {len(results.results)} results fail"] if failed else []),
+        *([f"{wrong} could not be judged, by a fault of the harness"] if wrong else []),
+        *([f"{undecided} that must hold could not be decided"] if undecided else []),
+        *([f"{len(results.stale)} accepted entries are stale"] if results.stale else []),
+    ]
+    if parts:
+        return "; ".join(parts) + "."
+    if results.conforms:
+        return "Everything that must hold was seen to hold."
+    return ("Nothing that is promised could be judged: the profile's [promise] table is silent, or says not_promised."
+            if results.results else "Nothing was judged.")
+
+
 def counted(counts: Mapping[str, int]) -> str:
     """The counts that are not zero, worst first: `2 fail, 31 pass`."""
     return ", ".join(f"{counts[v]} {v}" for v in WORST if counts.get(v)) or "nothing judged"
@@ -51,6 +70,27 @@ def rules(result: Result) -> tuple[str, ...]:
     """The rules that a result broke; the reason of an undecided one."""
     found = tuple(sorted({f.rule for f in result.findings}))
     return found or ((result.reason,) if result.reason else ())
+
+
+def seen(result: Result) -> str:
+    """What was seen, in a line: the rules that were broken, else the reason and the summary; of a promise about which
+    the profile is silent, also what to write there."""
+    if not result.findings:
+        return f"{result.reason}: {result.summary}" if result.reason else result.summary
+    return ", ".join(rules(result)) + (f": {result.summary}" if result.verdict == "info" else "")
+
+
+def alike(results: Iterable[Result]) -> list[tuple[Result, ...]]:
+    """Results in rows, worst first: those of one verdict without findings that say the same share a row, if many."""
+    rows: dict[object, list[Result]] = {}
+    for i, result in enumerate(sorted(results, key=lambda r: WORST.index(r.verdict))):
+        rows.setdefault(i if result.findings else (result.verdict, seen(result)), []).append(result)
+    return [row for found in rows.values() for row in ([tuple(found)] if len(found) > FEW else zip(found, strict=True))]
+
+
+def named(row: tuple[Result, ...]) -> tuple[str, str]:
+    """Check and subject of a row; of many, how many they are."""
+    return (row[0].check, row[0].subject) if len(row) == 1 else (f"{len(row)} results", f"{row[0].check} …")
 
 
 def blocking(results: Results) -> tuple[Result, ...]:

@@ -33,14 +33,14 @@ def test_every_profile_in_the_house_is_valid():
         assert load(path).target.name
 
 
-def test_three_mistakes_are_told_at_once(tmp_path):
+def test_four_mistakes_are_told_at_once(tmp_path):
     path = tmp_path / "p.toml"
     path.write_text('[target]\nname = "t"\nbase_url = "ftp://x"\nalow = ["read"]\n'
                     '[promise]\n"pages.noloss" = "promised"\n')
     with pytest.raises(ProfileError) as error:
         load(path)
     told = str(error.value)
-    assert "3 mistakes" in told
+    assert "4 mistakes" in told
     assert "target.base_url" in told
     assert "target.alow: no such member\n    did you mean 'allow'?" in told
     assert "promise.pages.noloss: no such promise\n    did you mean 'pages.no_loss'?" in told
@@ -118,3 +118,50 @@ def test_a_secret_file_that_cannot_serve_is_told_without_its_value(tmp_path, con
         secrets(with_secret("file:key"), {}, tmp_path)
     assert told in str(error.value)
     assert "hunter2" not in str(error.value)
+
+
+def test_mistakes_of_shape_hide_none_of_reference(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text("""
+[target]
+name = "t"
+base_url = "ftp://x"
+control = "nobody"
+allow = ["read", "wirte"]
+
+[credential.full]
+values = { account = "A" }
+stack = [{ kind = "static", secret = "in the clear" }]
+
+[operation.read]
+role = "read"
+method = "GET"
+path = "/a/{acount}"
+pages = "x"
+
+[operation.list]
+role = "list"
+path = "/l"
+page = "nope"
+
+[stream.s]
+url = "/s"
+subscribe = [{ send = { after = "{positon}" } }]
+""")
+    with pytest.raises(ProfileError) as error:
+        load(path)
+    assert {p.path for p in error.value.problems} == {
+        "target.base_url", "target.control", "target.allow.1", "credential.full.stack.0.secret", "operation.read.pages",
+        "operation.read.path", "operation.list.method", "operation.list.page", "stream.s.subscribe"}
+    assert "did you mean 'account'?" in str(error.value)
+    assert "in the clear" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[target]\nname = 3", "target = 1", "[operation.Bad-Name]\nrole = 1",
+                                  "[operation]\nx = 1", "[page.p]\nend = 3\n[limit.l]\noperations = 3"])
+def test_a_shape_that_cannot_be_mended_is_told_alone(tmp_path, text):
+    path = tmp_path / "p.toml"
+    path.write_text(text)
+    with pytest.raises(ProfileError) as error:
+        load(path)
+    assert error.value.problems

@@ -73,11 +73,11 @@ def build(target: Profile, op: Operation, values: Mapping[str, Any], extra: Mapp
 
     Raises MissingValue.
     """
-    base = target.target.base_url
-    url = base + (alter.path if alter.path is not None else fill(op.path, values, _segment))
+    url = target.target.base_url + (alter.path if alter.path is not None else fill(op.path, values, _segment))
     query = {k: fill(v, values) for k, v in op.query.items()} | dict(extra)
     if alter.url is not None:
-        url, query = urljoin(base + "/", alter.url), {}
+        # RFC 3986 5.1.3: a relative reference is resolved against the URL of the reply that it came in.
+        url, query = urljoin(url, alter.url), {}
     content, media = _content(op, values)
     headers = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": AGENT, **target.target.headers, **op.headers}
     if media:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +71,35 @@ def parse(data: Mapping[str, Any], source: str) -> Profile:
     try:
         profile = Profile.model_validate(data)
     except ValidationError as error:
-        raise ProfileError(source, [*map(_shape, error.errors()), *_promises(data.get("promise"))]) from None
+        shapes = [*map(_shape, error.errors()), *_promises(data.get("promise"))]
+        raise ProfileError(source, [*shapes, *_beside(data, error, shapes)]) from None
     if problems := list(references(profile)):
         raise ProfileError(source, problems)
     return profile
+
+
+def _beside(data: Mapping[str, Any], error: ValidationError, told: Iterable[Problem]) -> Iterator[Problem]:
+    """What the tables say of one another beside members of a wrong shape, where a profile can be made without these."""
+    rest = copy.deepcopy(dict(data))
+    for found in error.errors():
+        _drop(rest, found["loc"])
+    with suppress(ValidationError):
+        known = {p.path for p in told}
+        yield from (p for p in references(Profile.model_validate(rest)) if p.path not in known)
+
+
+_FILLERS = {"name": "x", "base_url": "http://x", "method": "GET", "path": "/", "secret": "env:X"}
+
+
+def _drop(data: Any, place: tuple[Any, ...]) -> None:
+    """Takes a member out, of a list the whole list, or puts one of the right shape in its place."""
+    *tables, last = takewhile(lambda part: isinstance(part, str), (part for part in place if part != "[key]"))
+    for part in tables:
+        data = data.get(part) if isinstance(data, dict) else None
+    if isinstance(data, dict) and last in _FILLERS:
+        data[last] = _FILLERS[last]
+    elif isinstance(data, dict):
+        data.pop(last, None)
 
 
 def dumped(profile: Profile) -> dict[str, Any]:
@@ -143,6 +171,7 @@ def references(profile: Profile) -> Iterator[Problem]:
     yield from _fuzz(profile)
     for name in set(profile.outcome) - set(STANDARD):
         yield Problem(f"outcome.{name}", "no check asks for this outcome", _near(name, STANDARD))
+    yield from _placeholders(profile)
     yield from _patterns(profile)
 
 
@@ -159,6 +188,29 @@ def _target(profile: Profile) -> Iterator[Problem]:
 
 
 _FIELD = re.compile(r"\{([a-z_]+)\}")
+IN_CALLS = frozenset({"unique", "id"})
+IN_SCRIPTS = frozenset({"unique", "token", "position", "epoch"})
+
+
+def _placeholders(profile: Profile) -> Iterator[Problem]:
+    """Names in templates for which nobody has a value."""
+    given = {name for credential in profile.credential.values() for name in credential.values}
+    keys = {op.collection.key for op in profile.operation.values() if op.collection and op.collection.key}
+    for name, op in profile.operation.items():
+        known = given | keys | IN_CALLS | set(op.values)
+        for member in ("path", "query", "body"):
+            yield from _unfilled(f"operation.{name}.{member}", getattr(op, member), known)
+    for name, stream in profile.stream.items():
+        for member in ("url", "login", "subscribe", "resubscribe"):
+            told = getattr(stream, member)
+            sent = told if isinstance(told, str) else [turn.send for turn in told]
+            yield from _unfilled(f"stream.{name}.{member}", sent, given | IN_SCRIPTS)
+
+
+def _unfilled(path: str, template: Any, known: Iterable[str]) -> Iterator[Problem]:
+    for name in dict.fromkeys(_FIELD.findall(json.dumps(template, ensure_ascii=False))):
+        if name not in known:
+            yield Problem(path, f"nobody has a value for {{{name}}}", _near(name, known))
 
 
 def _operation(profile: Profile, path: str, op: Operation) -> Iterator[Problem]:

@@ -36,6 +36,11 @@ class Probed:
         return self.reply.status if self.reply else None
 
     @property
+    def ok(self) -> bool:
+        """Whether it answered, and well."""
+        return self.reply is not None and self.reply.ok
+
+    @property
     def silence(self) -> str:
         """Why nothing answered."""
         return self.reply.exchange.no_reply or "" if self.reply else self.why

@@ -88,15 +88,18 @@ def _skipped(session: Session, name: str, reason: Reason, why: str) -> None:
 async def _controls(controls: list[Instance], session: Session, progress: Progress) -> bool:
     """Runs the controls one after another; whether one of them failed."""
     verdicts: list[bool] = []
+    whys: list[str] = []
 
     def listen(event: object) -> None:
         if isinstance(event, Fact) and event.name == "control":
             verdicts.append(bool(event.data["ok"]))
+        elif isinstance(event, Fact) and event.name == "skipped":
+            whys.append(str(event.data["why"]))
     session.journal.listen(listen)
     for instance in controls:
         await _run(instance, session, progress)
     if controls and (len(verdicts) < len(controls)):
-        session.note("(scheduler)", "control", {"ok": False, "why": "it could not be run"})
+        session.note("(scheduler)", "control", {"ok": False, "why": ": ".join(["it could not be run", *whys[:1]])})
         return True
     return not all(verdicts)
 

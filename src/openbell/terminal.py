@@ -26,7 +26,19 @@ from openbell.probing import Probed, locators, probed
 from openbell.profile import Profile
 from openbell.redact import SHORT
 from openbell.registry import Check
-from openbell.reports.words import SIGNS, WORST, accepted_block, blocking, counted, line, rules, verdict_word
+from openbell.reports.words import (
+    SIGNS,
+    WORST,
+    accepted_block,
+    alike,
+    blocking,
+    counted,
+    line,
+    named,
+    reason_of,
+    seen,
+    verdict_word,
+)
 from openbell.results import NOT_DECIDED, OK, Result, Results
 from openbell.run import Run
 from openbell.scheduler import Progress, State
@@ -133,11 +145,11 @@ def show_judged(folder: Path, results: Results) -> None:
 
 
 def _show(out: Console, results: Results, folder: Path) -> None:
-    bad = sorted((r for r in results.results if r.verdict != "pass"), key=lambda r: WORST.index(r.verdict))
+    bad = alike(r for r in results.results if r.verdict != "pass")
     if bad:
         rows = table("", "check", "subject", "what was seen")
-        for result in bad[:MOST_ROWS]:
-            rows.add_row(*_row(result))
+        for row in bad[:MOST_ROWS]:
+            rows.add_row(*_row(row))
         out.print()
         out.print(Padding(rows, (0, 0, 0, 2)))
     if len(bad) > MOST_ROWS:
@@ -145,12 +157,10 @@ def _show(out: Console, results: Results, folder: Path) -> None:
     _closing(out, results, folder)
 
 
-def _row(result: Result) -> tuple[Text, Text, Text, Text]:
-    said = f"{result.reason}: {result.summary}" if result.reason else result.summary
-    seen = ", ".join(rules(result)) if result.findings else said
-    colour = COLOURS[result.verdict]
-    return (Text(f"{SIGNS[result.verdict]} {result.verdict}", colour), Text(result.check),
-            Text(line(result.subject, 60)), Text(line(seen, 160), "" if result.findings else "bright_black"))
+def _row(row: tuple[Result, ...]) -> tuple[Text, Text, Text, Text]:
+    first, (check, subject) = row[0], named(row)
+    return (Text(f"{SIGNS[first.verdict]} {first.verdict}", COLOURS[first.verdict]), Text(check),
+            Text(line(subject, 60)), Text(line(seen(first), 200), "" if first.findings else "bright_black"))
 
 
 def _closing(out: Console, results: Results, folder: Path) -> None:
@@ -158,6 +168,8 @@ def _closing(out: Console, results: Results, folder: Path) -> None:
     out.print()
     out.print(Text.assemble("  ", (line(results.target, 80), "bold"), " ", (verdict_word(results), f"bold {tone}"),
                             f"   {counted(results.counts)}"))
+    if not results.conforms:
+        out.print(Text(f"  {reason_of(results)}", "bright_black"))
     for entry in results.stale[:MOST_ROWS]:
         out.print(Text(f"  stale in accepted.toml: {line(entry)}", "red"))
     if results.torn:
@@ -216,7 +228,7 @@ def _short(out: Console, target: Profile, environ: Mapping[str, str]) -> None:
 
 
 async def probe(target: Profile, secrets: Mapping[str, str]) -> int:
-    """Sends one read per operation and shows which locators matched. Returns 0, or 2 when nothing answered."""
+    """Sends one read per operation and shows which locators matched. Returns 0, or 2 when the control failed."""
     out, rows = console(), table("operation", "status", "locators")
     found = await probed(target, secrets)
     for one in found:
@@ -225,7 +237,11 @@ async def probe(target: Profile, secrets: Mapping[str, str]) -> int:
     out.print(rows)
     answered = sum(1 for one in found if one.status is not None)
     out.print(Text(f"\n{answered} of {len(found)} operations answered", "bold"))
-    return OK if answered else NOT_DECIDED
+    failed = next((one for one in found if one.name == target.target.control and not one.ok), None)
+    if failed:
+        came = f"status {failed.status}" if failed.status else line(failed.silence)
+        out.print(Text(f"the control {failed.name} got {came}: as long as it does, nothing can be decided", "red"))
+    return NOT_DECIDED if failed or not answered else OK
 
 
 def _matches(target: Profile, one: Probed) -> Text:

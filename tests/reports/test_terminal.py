@@ -171,3 +171,16 @@ async def test_a_probe_that_nobody_answers_is_undecided(target, capsys):
     out = capsys.readouterr().out
     assert "refused: no connection" in out
     assert SECRET not in out
+
+
+async def test_a_probe_whose_control_is_refused_says_that_nothing_can_be_decided(capsys):
+    def replies(path):
+        token = {"access_token": "t" * 40, "token_type": "Bearer", "expires_in": 60}
+        return (200, token) if path == "/oauth/token" else (401, {"code": "no"})
+    runner, url = await _served(replies)
+    target = load(ROOT / "profiles" / "reference.toml", url)
+    try:
+        assert await terminal.probe(target, {"env:OPENBELL_REFERENCE_SECRET": SECRET}) == 2
+    finally:
+        await runner.cleanup()
+    assert "the control list_positions got status 401" in capsys.readouterr().out
