@@ -16,10 +16,11 @@ from openbell.reports.words import (
     blocking,
     counted,
     line,
-    named,
     reason_of,
     seconds,
-    seen,
+    suggested,
+    told,
+    toml,
     verdict_word,
 )
 from openbell.results import Result
@@ -55,6 +56,10 @@ def _lines(material: Material) -> Iterator[str]:
         yield f"\n{len(rows) - MOST_ROWS} more are in `results.json`.\n" if len(rows) > MOST_ROWS else ""
     yield from _findings(material)
     yield from _stale(results.stale)
+    if lines := suggested(results.results):
+        yield "The profile is silent about these; what was seen suggests, for its `[promise]`:\n\n```toml"
+        yield from (f"{toml(name)} = {toml(word)}" for name, word in lines.items())
+        yield "```\n"
     if found := blocking(results):
         yield ("<details><summary>To accept what is known: <code>accepted.toml</code></summary>\n\n```toml\n"
                f"{accepted_block(found).replace('`', chr(39))}```\n\n</details>")
@@ -68,8 +73,8 @@ def _run(material: Material) -> str:
 
 
 def _row(row: tuple[Result, ...]) -> str:
-    first, (check, subject) = row[0], named(row)
-    return f"| {SIGNS[first.verdict]} | {code(check)} | {code(subject)} | {code(first.verdict)} | {code(seen(first))} |"
+    first, (check, subject, said) = row[0], told(row)
+    return f"| {SIGNS[first.verdict]} | {code(check)} | {code(subject)} | {code(first.verdict)} | {code(said)} |"
 
 
 def _findings(material: Material) -> Iterator[str]:

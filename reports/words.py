@@ -10,10 +10,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from openbell.registry import all_checks
 from openbell.results import Result, Results, Verdict
 
 CUT = " … (cut)"
 FEW = 3
+SILENT = "the profile is silent"
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff]")
@@ -80,17 +82,31 @@ def seen(result: Result) -> str:
     return ", ".join(rules(result)) + (f": {result.summary}" if result.verdict == "info" else "")
 
 
+def _said(result: Result) -> str:
+    return SILENT if result.verdict == "info" and not result.findings else seen(result)
+
+
+def suggested(results: Iterable[Result]) -> dict[str, str]:
+    """What the profile could say of the promises about which it is silent, by what was seen."""
+    promises = {c.id: c.promise for c in all_checks()}
+    told = [r for r in results if r.verdict == "info" and r.summary.startswith(SILENT)]
+    broken = {promises[r.check] for r in told if r.findings}
+    return {promises[r.check]: "not_promised" if promises[r.check] in broken else "promised" for r in told}
+
+
 def alike(results: Iterable[Result]) -> list[tuple[Result, ...]]:
     """Results in rows, worst first: those of one verdict without findings that say the same share a row, if many."""
     rows: dict[object, list[Result]] = {}
     for i, result in enumerate(sorted(results, key=lambda r: WORST.index(r.verdict))):
-        rows.setdefault(i if result.findings else (result.verdict, seen(result)), []).append(result)
+        rows.setdefault(i if result.findings else (result.verdict, _said(result)), []).append(result)
     return [row for found in rows.values() for row in ([tuple(found)] if len(found) > FEW else zip(found, strict=True))]
 
 
-def named(row: tuple[Result, ...]) -> tuple[str, str]:
-    """Check and subject of a row; of many, how many they are."""
-    return (row[0].check, row[0].subject) if len(row) == 1 else (f"{len(row)} results", f"{row[0].check} …")
+def told(row: tuple[Result, ...]) -> tuple[str, str, str]:
+    """Check, subject and what was seen of a row; of many, how many they are."""
+    first = row[0]
+    return (first.check, first.subject, seen(first)) if len(row) == 1 else (
+        f"{len(row)} results", f"{first.check} …", _said(first))
 
 
 def blocking(results: Results) -> tuple[Result, ...]:

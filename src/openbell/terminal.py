@@ -34,9 +34,10 @@ from openbell.reports.words import (
     blocking,
     counted,
     line,
-    named,
     reason_of,
-    seen,
+    suggested,
+    told,
+    toml,
     verdict_word,
 )
 from openbell.results import NOT_DECIDED, OK, Result, Results
@@ -137,11 +138,14 @@ def show_results(run: Run) -> None:
     if run.short_secrets:
         out.print(Text(f"  Under {SHORT} characters, masked by field only: {', '.join(run.short_secrets)}", "yellow"))
     _paste(out, run.results)
+    _suggest(out, run.results)
 
 
 def show_judged(folder: Path, results: Results) -> None:
     """The same for a journal that was judged again."""
-    _show(console(), results, folder)
+    out = console()
+    _show(out, results, folder)
+    _suggest(out, results)
 
 
 def _show(out: Console, results: Results, folder: Path) -> None:
@@ -158,9 +162,9 @@ def _show(out: Console, results: Results, folder: Path) -> None:
 
 
 def _row(row: tuple[Result, ...]) -> tuple[Text, Text, Text, Text]:
-    first, (check, subject) = row[0], named(row)
+    first, (check, subject, said) = row[0], told(row)
     return (Text(f"{SIGNS[first.verdict]} {first.verdict}", COLOURS[first.verdict]), Text(check),
-            Text(line(subject, 60)), Text(line(seen(first), 200), "" if first.findings else "bright_black"))
+            Text(line(subject, 60)), Text(line(said, 200), "" if first.findings else "bright_black"))
 
 
 def _closing(out: Console, results: Results, folder: Path) -> None:
@@ -186,6 +190,14 @@ def _paste(out: Console, results: Results) -> None:
     out.print(Text(accepted_block(found[:MOST_PASTED])), soft_wrap=True)
     if len(found) > MOST_PASTED:
         out.print(Text(f"  The report holds {len(found) - MOST_PASTED} more.", "bright_black"))
+
+
+def _suggest(out: Console, results: Results) -> None:
+    """Lines for the profile's [promise], of what it is silent about."""
+    if lines := suggested(results.results):
+        out.print(Text("\n  The profile is silent about these. Where the documentation promises what was seen, its [promise] "
+                       "could say:\n", "bright_black"))
+        out.print(Text("\n".join(f"{toml(name)} = {toml(word)}" for name, word in lines.items())), soft_wrap=True)
 
 
 # --- before anything is sent

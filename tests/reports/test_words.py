@@ -2,7 +2,7 @@
 
 import pytest
 
-from openbell.reports.words import alike, named, reason_of, seen
+from openbell.reports.words import alike, reason_of, seen, suggested, told
 from openbell.results import Finding, Result, Results
 
 
@@ -23,9 +23,8 @@ def test_many_that_say_the_same_share_a_row():
     bad = result("ERR-001", "fail", "empty")
     rows = alike([*map(undecided, range(4)), undecided(9, "otherwise"), bad])
     assert [len(row) for row in rows] == [1, 4, 1]
-    assert named(rows[0]) == ("ERR-001", "api")
-    assert named(rows[1]) == ("4 results", "PAG-000 …")
-    assert seen(rows[1][0]) == "control_failed: the control failed"
+    assert told(rows[0]) == ("ERR-001", "api", "empty")
+    assert told(rows[1]) == ("4 results", "PAG-000 …", "control_failed: the control failed")
 
 
 def test_a_few_and_those_with_findings_keep_their_own():
@@ -37,6 +36,16 @@ def test_what_a_silent_profile_should_say_is_told_also_where_something_is_broken
     line = '"pages.no_loss" = "not_promised"'
     assert seen(result("PAG-002", "info", "skipped", summary=line)) == f"skipped: {line}"
     assert seen(result("PAG-002", "fail", "skipped", "again")) == "again, skipped"
+
+
+def test_a_silent_profile_gets_one_row_and_the_lines_to_paste():
+    silent = [result(f"PAG-00{n}", "info", summary=f"the profile is silent; it suggests {n}") for n in (1, 2, 3, 4)]
+    broken = result("PAG-003", "info", "repeated", summary="the profile is silent; and broken")
+    assert [told(row)[2] for row in alike([*silent, broken])] == [
+        "the profile is silent", "repeated: the profile is silent; and broken"]
+    assert suggested([*silent, broken, result("PAG-006", "info", "x", summary="a MAY"), result("PAG-007", "pass")]) == {
+        "pages.complete": "promised", "pages.no_loss": "promised", "pages.no_duplicates": "not_promised",
+        "pages.order": "promised"}
 
 
 @pytest.mark.parametrize(("found", "sentence"), [
