@@ -6,9 +6,9 @@ from dataclasses import replace
 from openbell.reference_server import tokens
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.defects import defect
-from openbell.reference_server.replies import on_reply, with_fields
+from openbell.reference_server.replies import edited, on_reply, with_fields
 from openbell.reference_server.tokens import Grant, query_names
-from openbell.reference_server.values import Reply, Scope, header
+from openbell.reference_server.values import Problem, Reply, Scope, header
 
 SHORTEST = 8
 TOKEN_LENGTH = 43
@@ -26,6 +26,64 @@ def challenge_missing(behaviour: Behaviour) -> Behaviour:
 def unprotected(behaviour: Behaviour) -> Behaviour:
     """The balances were forgotten: whoever brings no token reads them."""
     return replace(behaviour, unprotected=frozenset({"read_balances"}))
+
+
+def forbidding(behaviour: Behaviour, *, token: bool) -> Behaviour:
+    """The behaviour that answers 403 in the place of 401, to requests with or without a token."""
+
+    def change(scope: Scope, reply: Reply) -> Reply:
+        if reply.status != 401 or (header(scope, b"authorization") is not None) != token:
+            return reply
+        return replace(edited(reply, lambda members: {**members, "status": 403}), status=403)
+
+    return replace(behaviour, wrappers=(*behaviour.wrappers, on_reply(change)))
+
+
+@defect("anonymous-forbidden", catches={"AUT-001": "not-401"}, also={"FUZ-002": "undocumented-status"})
+def anonymous_forbidden(behaviour: Behaviour) -> Behaviour:
+    """Who brings no token is told that it is forbidden, as if another login could not help."""
+    return forbidding(behaviour, token=False)
+
+
+@defect("anonymous-crashes", catches={"AUT-001": "server-error"}, also={"FUZ-001": "server-error"})
+def anonymous_crashes(behaviour: Behaviour) -> Behaviour:
+    """A request without a token is a 500."""
+
+    def read(scope: Scope) -> str:
+        if header(scope, b"authorization") is None:
+            raise RuntimeError("there is no Authorization field")
+        return tokens.read_credential(scope)
+
+    return replace(behaviour, read_credential=read)
+
+
+@defect("challenge-malformed", catches={"AUT-001": "challenge-malformed"})
+def challenge_malformed(behaviour: Behaviour) -> Behaviour:
+    """The challenge names no scheme, only a realm."""
+    return replace(behaviour, challenge=lambda problem: '"openbell"' if tokens.challenge(problem) else None)
+
+
+@defect("challenge-with-error", catches={"AUT-001": "error-in-challenge"})
+def challenge_with_error(behaviour: Behaviour) -> Behaviour:
+    """Who brings no token is told that its token is invalid."""
+
+    def challenge(problem: Problem) -> str | None:
+        code = "invalid_token" if problem.code == "unauthenticated" else problem.code
+        return tokens.challenge(replace(problem, code=code))
+
+    return replace(behaviour, challenge=challenge)
+
+
+@defect("bad-token-forbidden", catches={"AUT-002": "not-401"}, also={"FUZ-002": "undocumented-status"})
+def bad_token_forbidden(behaviour: Behaviour) -> Behaviour:
+    """A token that nobody issued is told that it is forbidden: no client would ask for another."""
+    return forbidding(behaviour, token=True)
+
+
+@defect("token-error-unsaid", catches={"AUT-002": "error-attribute-missing"})
+def token_error_unsaid(behaviour: Behaviour) -> Behaviour:
+    """The challenge to a bad token does not say that the token is at fault."""
+    return replace(behaviour, challenge=lambda problem: tokens.REALM if tokens.challenge(problem) else None)
 
 
 def newest(grants: Mapping[str, Grant]) -> Grant | None:

@@ -13,6 +13,7 @@ from openbell.reference_server.values import Problem, Reply, Scope
 HTML = b"<!doctype html><html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>"
 STACK = 'Traceback (most recent call last):\n  File "/srv/api/orders.py", line 112, in submit\nValueError: bad value'
 SQL = 'near "WHERE": syntax error [SQL: SELECT id, account, price FROM orders WHERE id = ? AND account = ?]'
+PATH = "There is no such file: /srv/orders/data/2026/orders.db"
 ADDRESS = "No reply from the order service at 10.12.0.7:8443 for this resource."
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -110,6 +111,12 @@ def stack_trace(behaviour: Behaviour) -> Behaviour:
 def sql_text(behaviour: Behaviour) -> Behaviour:
     """An unknown resource is answered with the statement that did not find it."""
     return leaking(behaviour, SQL, "not_found", "duplicate_order")
+
+
+@defect("file-path", catches={"ERR-005": "file-path"})
+def file_path(behaviour: Behaviour) -> Behaviour:
+    """An unknown resource is answered with the file that it would have been in."""
+    return leaking(behaviour, PATH, "not_found")
 
 
 @defect("internal-address", catches={"ERR-005": "internal-address"})

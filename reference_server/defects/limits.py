@@ -6,7 +6,7 @@ from openbell.reference_server import limits
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.defects import defect
 from openbell.reference_server.limits import Bucket, Draw, filled
-from openbell.reference_server.replies import edited, on_reply
+from openbell.reference_server.replies import edited, on_reply, with_fields
 from openbell.reference_server.settings import Quota
 from openbell.reference_server.values import Fields, Reply, Scope
 
@@ -35,6 +35,17 @@ def retry_after_negative(behaviour: Behaviour) -> Behaviour:
 def retry_after_fraction(behaviour: Behaviour) -> Behaviour:
     """Retry-After is a fraction of a second."""
     return replace(behaviour, retry_after=lambda bucket, quota: "0.5")
+
+
+@defect("refusal-cached", catches={"RL-001": "cached"})
+def refusal_cached(behaviour: Behaviour) -> Behaviour:
+    """A 429 comes from a cache in front, and is older than the quota that it tells of."""
+
+    def change(scope: Scope, reply: Reply) -> Reply:
+        del scope
+        return with_fields(reply, (("age", "7"),)) if reply.status == 429 else reply
+
+    return replace(behaviour, wrappers=(*behaviour.wrappers, on_reply(change)))
 
 
 @defect("throttled-503", catches={"RL-001": "wrong-status"})
@@ -72,6 +83,27 @@ def retry_after_too_short(behaviour: Behaviour) -> Behaviour:
 def limit_syntax(behaviour: Behaviour) -> Behaviour:
     """RateLimit is not what its draft says: a negative rest, and a word for a time."""
     return replace(behaviour, limit_fields=lambda drawn, quota: (("ratelimit", "default;r=-1;t=soon"),))
+
+
+@defect("policy-name-token", catches={"RL-003": "policy-name"})
+def policy_name_token(behaviour: Behaviour) -> Behaviour:
+    """The policy's name has no quotes: a Token stands where the draft has a String."""
+
+    def fields(drawn: Draw, quota: Quota) -> Fields:
+        return tuple((name, value.replace('"', "")) for name, value in limits.limit_fields(drawn, quota))
+
+    return replace(behaviour, limit_fields=fields)
+
+
+@defect("policy-unnamed", catches={"RL-003": "unnamed-policy"})
+def policy_unnamed(behaviour: Behaviour) -> Behaviour:
+    """RateLimit tells of a policy that RateLimit-Policy does not have."""
+
+    def fields(drawn: Draw, quota: Quota) -> Fields:
+        policy, left = limits.limit_fields(drawn, quota)
+        return policy, (left[0], left[1].replace(quota.name, "another"))
+
+    return replace(behaviour, limit_fields=fields)
 
 
 @defect("remaining-above-limit", catches={"RL-003": "remaining-above-limit"})

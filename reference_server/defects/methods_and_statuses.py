@@ -1,4 +1,4 @@
-"""Wrong statuses and methods (HTTP-001, HTTP-008, HTTP-011)."""
+"""Wrong statuses and methods (HTTP-001, HTTP-008, HTTP-011, PAG-010)."""
 
 import secrets
 from dataclasses import replace
@@ -6,13 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from openbell.reference_server import bodies, pages
-from openbell.reference_server.behaviour import Behaviour
+from openbell.reference_server import bodies, pages, problems
+from openbell.reference_server.behaviour import AsgiApp, Behaviour
 from openbell.reference_server.defects import defect
 from openbell.reference_server.models import OrderChange, OrderRequest
 from openbell.reference_server.replies import on_reply, with_json
-from openbell.reference_server.values import Json, Refused, Reply, Scope
+from openbell.reference_server.values import Json, Problem, Refused, Reply, Scope
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"})
 ORDER_PATH = "/orders/"
 ACCEPTABLE: dict[str, Any] = {"symbol": "AAPL", "side": "buy", "quantity": "1", "type": "limit", "price": "100.00"}
 
@@ -29,12 +30,44 @@ def allow_lists_refused(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, allow=lambda method, allowed: ", ".join(sorted({*allowed, method})))
 
 
+@defect("allow-lacks-working", catches={"HTTP-001": "allow-lacks-working"})
+def allow_lacks_working(behaviour: Behaviour) -> Behaviour:
+    """Allow leaves out GET, which works."""
+    return replace(behaviour, allow=lambda method, allowed: ", ".join(name for name in allowed if name != "GET"))
+
+
+@defect("method-fails", catches={"HTTP-001": "server-error"}, also={"FUZ-001": "server-error"})
+def method_fails(behaviour: Behaviour) -> Behaviour:
+    """A method that a resource does not have is told as an error of the server."""
+
+    def write(problem: Problem, correlation: str) -> Reply:
+        told = Problem("internal") if problem.code == "method_not_allowed" else problem
+        return problems.write_error(told, correlation)
+
+    return replace(behaviour, write_error=write)
+
+
+def as_get(app: AsgiApp) -> AsgiApp:
+    """The application that takes a method which it does not know for GET."""
+
+    async def known(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope if scope["method"] in METHODS else {**scope, "method": "GET"}, receive, send)
+
+    return known
+
+
+@defect("method-accepted", catches={"HTTP-001": "method-accepted"}, also={"FUZ-005": "method-accepted"})
+def method_accepted(behaviour: Behaviour) -> Behaviour:
+    """A method that nobody has heard of is served as GET."""
+    return replace(behaviour, wrappers=(*behaviour.wrappers, as_get))
+
+
 def crashing_size(text: str | None) -> int:
     return pages.DEFAULT_SIZE if text is None else min(max(1, int(text)), pages.MAXIMUM_SIZE)
 
 
-@defect("limit-crashes", catches={"HTTP-008": "server-error"},
-        also={"FUZ-001": "server-error", "PAG-010": "server-error"})
+@defect("limit-crashes", catches={"HTTP-008": "server-error", "PAG-010": "server-error"},
+        also={"FUZ-001": "server-error"})
 def limit_crashes(behaviour: Behaviour) -> Behaviour:
     """A page size that is no number raises where nobody expects it: 500."""
 

@@ -172,6 +172,18 @@ def cursor_row_error(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, cut=wrong)
 
 
+@defect("cursor-row-skip", catches={"PAG-006": "cursor-row-skip"}, also={"PAG-002": "skipped"})
+def cursor_row_skip(behaviour: Behaviour) -> Behaviour:
+    """When the cursor's row has left the listing, the row behind it is taken for it, and is not served."""
+
+    def wrong(listing: Listing, mark: Mark, size: int, reader: Reader) -> Cut:
+        gone = mark and looked_up(listing, mark[1:], reader) is None
+        rows = fetch(listing, reader, size + 2, *([after(listing, mark)] if mark else []))[1 if gone else 0 :]
+        return Cut(rows[:size], mark_of(listing, rows[size - 1]) if len(rows) > size else None)
+
+    return replace(behaviour, cut=wrong)
+
+
 @defect("cursor-row-restart", catches={"PAG-006": "cursor-row-restart"})
 def cursor_row_restart(behaviour: Behaviour) -> Behaviour:
     """The cursor names a row, which is looked up; when it has left the listing, the walk starts over."""

@@ -8,6 +8,7 @@ from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.calls import Call
 from openbell.reference_server.defects import defect
 from openbell.reference_server.idempotency import Entry
+from openbell.reference_server.replies import edited
 from openbell.reference_server.values import Reply, refuse
 from openbell.reference_server.variants import with_once
 
@@ -38,6 +39,34 @@ def retry_fails_for_ever(behaviour: Behaviour) -> Behaviour:
         raise refuse("in_progress")
 
     return with_once(behaviour, recall=recall)
+
+
+@defect("retry-another-id", catches={"IDM-001": "another-result"})
+def retry_another_id(behaviour: Behaviour) -> Behaviour:
+    """A retry is answered from what was stored, but for the id, which is drawn as the reply is written."""
+
+    def recall(entry: Entry, call: Call) -> Reply | None:
+        reply = idempotency.recall(entry, call)
+        return reply and edited(reply, lambda members: {**members, "id": f"ord_{secrets.token_hex(12)}"})
+
+    return with_once(behaviour, recall=recall)
+
+
+@defect("concurrent-none", catches={"IDM-003": "none-succeeds"})
+def concurrent_none(behaviour: Behaviour) -> Behaviour:
+    """Of requests at once each gives way to the others, the first one as well."""
+    contested: set[str | None] = set()
+
+    def recall(entry: Entry, call: Call) -> Reply | None:
+        contested.add(idempotency.key_of(call))
+        return idempotency.recall(entry, call)
+
+    async def assess(key: str | None) -> None:
+        await asyncio.sleep(idempotency.ASSESS_S if key is None else LONG_S)
+        if key is not None and key in contested:
+            raise refuse("in_progress")
+
+    return with_once(behaviour, recall=recall, assess=assess)
 
 
 @defect("concurrent-second-order", catches={"IDM-003": "second-effect"})

@@ -116,6 +116,12 @@ def future_silent(behaviour: Behaviour) -> Behaviour:
     return judging(behaviour, lambda after, log: replace(after, seq=min(after.seq, log.head)), lambda log: log)
 
 
+@defect("retention-halved", catches={"WSR-005": "refused-within-retention"})
+def retention_halved(behaviour: Behaviour) -> Behaviour:
+    """Half as many updates can be replayed as are promised; older positions are refused."""
+    return judging(behaviour, lambda after, log: after, lambda log: replace(log, behind=2 * log.behind))
+
+
 @defect("position-crashes", catches={"WSR-005": "internal-error"})
 def position_crashes(behaviour: Behaviour) -> Behaviour:
     """A position that cannot be served is one that nobody has thought of: the stream ends with close 1011."""

@@ -160,6 +160,18 @@ def said(name, test, url, method="GET", **options):
 
 said("allow-missing", lambda got: got.status == 405 and got.one("allow") is None, ACCOUNT, "QUERY")
 said("allow-lists-refused", lambda got: "QUERY" in got.one("allow"), ACCOUNT, "QUERY")
+said("allow-lacks-working", lambda got: got.status == 405 and got.one("allow") == "HEAD", ACCOUNT, "QUERY")
+said("method-fails", lambda got: got.status == 500, ACCOUNT, "QUERY")
+said("method-accepted", lambda got: got.status == 200, ACCOUNT, "PROPFIND")
+said("anonymous-forbidden", lambda got: got.status == 403, ACCOUNT, token=None)
+said("anonymous-crashes", lambda got: got.status == 500, ACCOUNT, token=None)
+said("challenge-malformed", lambda got: got.one("www-authenticate") == '"openbell"', ACCOUNT, token=None)
+said("challenge-with-error", lambda got: "error=" in got.one("www-authenticate"), ACCOUNT, token=None)
+said("bad-token-forbidden", lambda got: got.status == 403, ACCOUNT, token="x" * 43)
+said("token-error-unsaid", lambda got: "error=" not in got.one("www-authenticate"), ACCOUNT, token="x" * 43)
+said("file-path", lambda got: "/srv/orders" in got.json["detail"], UNKNOWN_ORDER)
+said("policy-name-token", lambda got: '"' not in got.one("ratelimit"), ACCOUNT)
+said("policy-unnamed", lambda got: got.one("ratelimit").startswith('"another"'), ACCOUNT)
 said("limit-crashes", lambda got: got.status == 500, ACCOUNT + "/orders?limit=abc")
 said("error-in-success", lambda got: got.status == 200 and got.json["success"] is False, UNKNOWN_ORDER)
 said("status-460", lambda got: got.status == 460, UNKNOWN_ORDER)
@@ -309,6 +321,12 @@ async def cursor_row_restart(caller):
     return pages[1][0] == pages[0][0]
 
 
+@probe("cursor-row-skip")
+async def cursor_row_skip(caller):
+    pages, ended = await row_gone(caller)
+    return ended == "end" and len(set(ids(pages))) == 11
+
+
 @probe("tampered-first-page")
 async def tampered_first_page(caller):
     return (await tampered(caller)).status == 200
@@ -342,6 +360,11 @@ async def retry_after_negative(caller):
 @probe("retry-after-fraction")
 async def retry_after_fraction(caller):
     return await retry_after_is(caller, "0.5")
+
+
+@probe("refusal-cached")
+async def refusal_cached(caller):
+    return (await throttled(caller))[0].one("age") == "7"
 
 
 @probe("throttled-503")
@@ -378,7 +401,7 @@ def test_every_defect_has_a_probe_and_says_what_it_is():
         assert all(rules and all(rules) for rules in one.catches.values())
 
 
-CRASHES = {"limit-crashes", "tampered-crashes", "malformed-token-crashes"}
+CRASHES = {"limit-crashes", "tampered-crashes", "malformed-token-crashes", "anonymous-crashes"}
 
 
 @pytest.mark.parametrize("name", sorted(DEFECTS))

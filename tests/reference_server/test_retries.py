@@ -151,6 +151,21 @@ async def fails_for_ever(caller):
     return got == [409] * 3
 
 
+@probe("retry-another-id")
+async def another_id(caller):
+    await pages(caller)
+    first, again = await submit(caller), await submit(caller)
+    members = {name for name in first.json if first.json[name] != again.json[name]}
+    return again.status == 201 and members == {"id"} and await kept(caller) == 1
+
+
+@probe("concurrent-none")
+async def concurrent_none(caller):
+    await pages(caller)
+    got = await asyncio.gather(submit(caller), submit(caller), submit(caller))
+    return [one.status for one in got] == [409] * 3 and await kept(caller) == 0
+
+
 @probe("concurrent-second-order")
 async def concurrent(caller):
     await pages(caller)

@@ -253,6 +253,14 @@ async def refusal_closes(server):
     return await answered(server, seq=99) == "close 4409"
 
 
+@probe("retention-halved")
+async def retention_halved(server):
+    _, at = await missed(server, 20)
+    peer = await server.peer()
+    await peer.login(await server.token())
+    return (await peer.subscribe(after=at)).get("code") == "position_too_old"
+
+
 @probe("position-crashes")
 async def position_crashes(server):
     return await answered(server, seq=99) == "close 1011"
