@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from openbell.conformance.stream_lives import Life, Update, lag, life_of, lives
+from openbell.conformance.stream_lives import Life, Told, Update, lag, life_of, lives
 from openbell.events import Fact, Frame, Recording
 from openbell.profile import Profile, Sequence, Stream
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
@@ -71,7 +71,7 @@ def _after(slow: Life, stream: Stream, resumed: Fact) -> Observation:
     hole = next(((a, b) for a, b in steps if _hole(a, b, stream.sequence)), None)
     read = [m.frame for m in later if m.kind == "update"]
     if told:
-        return holds(resumed, told.frame)
+        return _told(told, [f for f in read if f.n < told.frame.n], stream, resumed)
     if hole:
         return broken("unmarked-gap", f"the update behind {hole[0].position}, or a word on what is missing",
                       hole[1].position, resumed, hole[0].event, hole[1].event)
@@ -82,6 +82,14 @@ def _after(slow: Life, stream: Stream, resumed: Fact) -> Observation:
     if not any(_linked(b, stream.sequence) for _, b in steps):
         return undecided("vacuous", "its updates do not tell whether one is missing", resumed, *read[:1])
     return holds(resumed, read[0], read[-1])
+
+
+def _told(told: Told, read: list[Frame], stream: Stream, resumed: Fact) -> Observation:
+    """A word is an answer, unless it is an error after a long silence: that may come of something else."""
+    last = max([resumed.at, *(f.at for f in read)])
+    if told.kind == "error" and told.frame.at - last >= stream.within_s:
+        return undecided("precondition", "after a silence it told of an error, for whatever reason", told.frame)
+    return holds(resumed, told.frame)
 
 
 def _ended(end: Fact, stream: Stream, last: Fact | Frame) -> Observation:

@@ -84,6 +84,17 @@ def test_a_slow_consumer_that_is_not(before, after, rule, target):
     assert judged(*after, before=before, target=target) == [rule]
 
 
+@pytest.mark.parametrize(("later", "message", "expected"), [
+    (WITHIN - 0.5, {"type": "error", "code": "too_slow"}, "holds"),
+    (WITHIN + 0.5, {"type": "error", "code": "token_expired"}, "?precondition"),
+    (WITHIN + 0.5, GAP, "holds"),
+], ids=["soon", "an error long after", "a gap long after"])
+def test_an_error_after_a_long_silence_is_no_answer(later, message, expected):
+    told = frame(message, conn=5, at=RESUMED + 0.1 + later)
+    over = ended("server", conn=5, at=RESUMED + 0.2 + later)
+    assert judged(*linked(3, 4), told, over, before=linked(1, 2)) == [expected]
+
+
 def test_fragments_beats_and_what_is_no_json():
     parts = [frame(b'{"type": "update", "epoch": "x", "seq": 3,', conn=5), frame(b"", conn=5, opcode=9),
              frame(b'"prev": 2, "event": "q3"}', conn=5, opcode=0), frame(b"{", conn=5)]
