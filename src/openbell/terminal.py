@@ -195,8 +195,8 @@ def _paste(out: Console, results: Results) -> None:
 def _suggest(out: Console, results: Results) -> None:
     """Lines for the profile's [promise], of what it is silent about."""
     if lines := suggested(results.results):
-        out.print(Text("\n  The profile is silent about these. Where the documentation promises what was seen, its [promise] "
-                       "could say:\n", "bright_black"))
+        out.print(Text("\n  The profile is silent about these. Where the documentation promises what was seen, "
+                       "[promise] could say:\n", "bright_black"))
         out.print(Text("\n".join(f"{toml(name)} = {toml(word)}" for name, word in lines.items())), soft_wrap=True)
 
 
