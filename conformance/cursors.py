@@ -158,14 +158,24 @@ def _readable(page: Page, exchanges: tuple[Exchange, ...]) -> Iterator[Observati
        remedy="Read the size once, in one place: absent means the default, above the maximum means the maximum or 400, "
               "and anything but a whole number from 1 is 400.")
 def page_size_limits(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
-    """No page holds more than the maximum, whatever was asked for; the default is bounded; a negative is refused."""
-    page = page_of(target, subject.name)
+    """No page holds more than the maximum, whatever was asked for; the default is bounded; a negative is refused.
+
+    Where one page may hold all rows no bound can be seen, and whatever else holds is no pass.
+    """
+    found = [*_of_sizes(recording, target, page_of(target, subject.name))]
+    bounded = {name for name, seen in found if seen.state == "holds"}
+    unseen = UNBOUNDED & sizes(page_of(target, subject.name)).keys() - bounded
+    yield from (seen for _, seen in found if not unseen or seen.state != "holds")
+
+
+def _of_sizes(recording: Recording, target: Profile, page: Page) -> Iterator[tuple[str, Observation]]:
+    """What each probe says, by its name."""
     controls = tuple(recording.exchanges("size:control"))
     for name in sizes(page):
         for probe in recording.exchanges(f"size:{name}"):
             further = next(iter(recording.exchanges(f"beyond:{name}")), None)
             if found := _excused(target, probe, *(controls or (None,))) or _sized(target, page, name, probe, further):
-                yield found
+                yield name, found
 
 
 def _more(page: Page, probe: Exchange, further: Exchange | None) -> bool:

@@ -1,6 +1,7 @@
 """The data that every server starts with; the same for the same seed.
 
 Transactions come in groups of one moment, among them one of 320, so that the sort key has ties across page boundaries.
+Instruments and the first account's orders are more than a page of the largest size holds.
 """
 
 import random
@@ -15,9 +16,10 @@ START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z in microseconds
 MINUTE = 60_000_000
 LARGEST_TIE = 320
 SYMBOLS = ("AAPL", *(f"{first}{second}X" for first in "ABCDEFGH" for second in "LMNOP"))[:40]
+LISTED = (*SYMBOLS, *(f"{first}{second}Z" for first in "ABCDEFGHIJ" for second in "ABCDEFGHIJKLMNOPQRST"))
 SIZES = {
     # account: (transactions, open orders, closed orders)
-    "acct-full": (10_000, 60, 30),
+    "acct-full": (10_000, 210, 30),
     "acct-other": (10_000, 30, 15),
     "acct-limits": (500, 6, 3),
     "acct-expiry": (500, 6, 3),
@@ -86,7 +88,7 @@ def instruments(rng: random.Random) -> list[dict[str, Any]]:
             "lot_size": rng.choice((1, 10, 100)),
             "reference_price": rng.randint(1_000, 99_999) * (SCALE // 100),
         }
-        for symbol in SYMBOLS
+        for symbol in LISTED
     ]
 
 

@@ -18,7 +18,7 @@ from openbell.api import Api, Reply
 from openbell.paging import first, following
 from openbell.profile import Page, Profile
 from openbell.registry import Claim, Cost, scenario, share
-from openbell.scenarios.pages import Walk, fill, go, pager
+from openbell.scenarios.pages import Walk, claims, fill, go, pager
 from openbell.scenarios.pages_quiet import own_fixtures, paged, quiet_claims
 from openbell.session import Skip, principal
 from openbell.target import Subject, page_of
@@ -201,7 +201,9 @@ def _swapped(value: Any, swap: dict[str, str]) -> Any:
 
 SIZES = {"one": "1", "zero": "0", "negative": "-1", "word": "abc", "huge": "1000000"}
 CONTROL_SIZE = 5
-UNBOUNDED = ("none", "above", "huge")
+LOOKS = 2
+MOST_ROWS = 250
+UNBOUNDED = frozenset({"none", "above", "huge"})
 
 
 def sizes(page: Page) -> dict[str, str | None]:
@@ -210,25 +212,58 @@ def sizes(page: Page) -> dict[str, str | None]:
     return {"none": None} | declared | SIZES
 
 
-def _reader(target: Profile, _subject: Subject) -> tuple[Claim, ...]:
-    return (share(f"principal:{principal(target)}"),)
+def roomy(page: Page) -> int:
+    """How many rows a listing needs so that neither the largest page nor the default one holds them all."""
+    return max(page.maximum or 0, page.default or 0) + 1
 
 
-@scenario(per="collection", where=paged, claims=_reader,
-          cost=lambda _target, _subject: Cost(reads=len(SIZES) + len(UNBOUNDED) + 5))
+def _rows_to_make(page: Page, room: int) -> int:
+    """As many rows as show the maximum, else as many as show the default; none where that is too much to create."""
+    return next((n for n in (roomy(page), (page.default or 0) + 1) if n <= min(room, MOST_ROWS)), 0)
+
+
+def _sizes_claims(target: Profile, subject: Subject) -> tuple[Claim, ...]:
+    """The listing that may be filled is owned, and read last: what others wrote is in it by then."""
+    return (*claims(target, subject), share(f"principal:{principal(target)}"))
+
+
+def _sizes_cost(target: Profile, subject: Subject) -> Cost:
+    made = _rows_to_make(page_of(target, subject.name), target.target.max_created) * own_fixtures(target, subject)
+    return Cost(reads=len(SIZES) + len(UNBOUNDED) + 5 + 2 * LOOKS, writes=2 * made)
+
+
+@scenario(per="collection", where=paged, claims=_sizes_claims, cost=_sizes_cost)
 async def page_sizes(api: Api, target: Profile, subject: Subject) -> None:
     """The first page without a size, with the largest, with more, and with sizes that are none; where pages are
-    counted also the page after those that may hold everything."""
-    by = principal(target)
-    if by is None:
-        raise Skip("precondition", "the profile has no principal")
+    counted also the page after those that may hold everything. A listing that is too short is filled, where allowed."""
     page = page_of(target, subject.name)
+    by = await _longest(api, target, subject)
     probes = {"control": str(min(CONTROL_SIZE, page.maximum or CONTROL_SIZE))}
     for name, size in [*probes.items(), *sizes(page).items(), *probes.items()]:
         query = {} if size is None else {page.size: size}
         reply = await api.call(subject.name, by=by, label=f"size:{name}", extra=query)
         if name in UNBOUNDED and page.counted:
             await _beyond(api, reply, by, name, query)
+
+
+async def _longest(api: Api, target: Profile, subject: Subject) -> str:
+    """The principal whose listing is longer than any page may be; else the one whose listing could be filled, or is
+    the longest."""
+    page, writer = page_of(target, subject.name), pager(target)
+    found: dict[str, int] = {}
+    for by in dict.fromkeys((principal(target) or writer, writer)):
+        look = Walk(api, target, subject.name, by, "look")
+        await go(look, size=page.maximum, max_pages=LOOKS)
+        found[by] = len(look.served)
+        if found[by] >= roomy(page):
+            return by
+    if not own_fixtures(target, subject):
+        return max(found, key=lambda by: found[by])
+    # Half of what may still be created is left to the scenarios that run beside this one.
+    missing = _rows_to_make(page, found[writer] + api.room // 2) - found[writer]
+    if missing > 0:
+        await fill(Walk(api, target, subject.name, writer, "fixtures"), missing, missing)
+    return writer
 
 
 async def _beyond(api: Api, reply: Reply, by: str, name: str, query: Mapping[str, str]) -> None:

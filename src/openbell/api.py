@@ -310,6 +310,11 @@ class Api:
             self.note("made", intent=made.intent, id=id_)
             self.made.append(replace(made, id=id_))
 
+    @property
+    def room(self) -> int:
+        """How many things this run may still create."""
+        return max(0, self.target.target.max_created - self.session.created)
+
     def newest(self) -> Made | None:
         """What the last successful create made."""
         return self.made[-1] if self.made else None

@@ -250,6 +250,10 @@ class SimulatedApi:
         self.made = [m for m in self.made if m is not made]
         return reply
 
+    @property
+    def room(self) -> int:
+        return self.target.target.max_created - len(self.made)
+
     def newest(self) -> Made | None:
         return self.made[-1] if self.made else None
 

@@ -322,10 +322,44 @@ def test_sizes_crash() -> None:
     assert rules(page_size_limits, recording) == {"server-error"}
 
 
-def test_a_bound_above_all_rows_is_not_seen() -> None:
-    recording = record(page_sizes, having(maximum=None)(random.Random(15)))
-    assert rules(page_size_limits, recording) == set()
-    assert [o.reason for o in observed(page_size_limits, recording) if o.state == "undecided"] == ["vacuous"] * 3
+def words(recording: Recording, target: Profile) -> list[str]:
+    return [o.rule or o.reason or o.state for o in observed(page_size_limits, recording, target)]
+
+
+@pytest.mark.parametrize("rows", [0, 30, 200])
+def test_a_bound_above_all_rows_is_not_seen_and_nothing_is_passed(rows: int) -> None:
+    server = having()(random.Random(15))
+    server.rows["owner"] = {f"owner-{i:03}": Decimal(i) for i in range(rows)}
+    unseen = 3 if rows < 51 else 2
+    assert words(record(page_sizes, server, READ_ONLY), READ_ONLY) == ["vacuous"] * unseen
+
+
+@pytest.mark.parametrize(("parts", "found"), [
+    ({}, set()), ({"maximum": None}, {"over-maximum"}), ({"default": None}, {"default-unbounded"})])
+@pytest.mark.parametrize("rows", [0, 30])
+def test_a_listing_that_is_too_short_is_filled(parts: dict[str, None], found: set[str], rows: int) -> None:
+    server = having(**parts)(random.Random(16))
+    server.rows["owner"] = {f"owner-{i:03}": Decimal(i) for i in range(rows)}
+    recording = record(page_sizes, server)
+    assert rules(page_size_limits, recording) == found
+    assert (decided(page_size_limits, recording) >= page_size_limits.minimum) or found
+    assert len(server.rows["owner"]) == rows
+
+
+@pytest.mark.parametrize(("most", "made"), [(402, 201), (400, 51), (100, 0)])
+def test_only_half_of_what_may_be_created_fills_the_listing(most: int, made: int) -> None:
+    target = TARGET.model_copy(update={"target": TARGET.target.model_copy(update={"max_created": most})})
+    recording = record(page_sizes, having()(random.Random(17)), target)
+    assert sum(f.data["kind"] == "insert" for f in recording.facts("write")) == made
+    assert bool(decided(page_size_limits, recording, target)) == (made == 201)
+
+
+def test_the_longest_listing_is_read_where_none_may_be_filled() -> None:
+    full = TARGET.credential["owner"].model_copy(update={"sacrificial": ()})
+    target = READ_ONLY.model_copy(update={"credential": {**TARGET.credential, "full": full}})
+    server = having(maximum=None)(random.Random(18))
+    server.rows["owner"] = {f"owner-{i:03}": Decimal(i) for i in range(260)}
+    assert rules(page_size_limits, record(page_sizes, server, target), target) == {"over-maximum"}
 
 
 def test_keys_are_compared_by_their_type() -> None:

@@ -206,6 +206,22 @@ said("negative-size", lambda got: got.status == 200, ACCOUNT + "/transactions?li
 said("default-unbounded", lambda got: len(got.json["items"]) == 10_000, ACCOUNT + "/transactions")
 
 
+async def all_on_one(caller, count, query):
+    """Whether so many orders come on one page."""
+    await pages_caller(caller, count)
+    return len((await caller("GET", OPEN + query)).json["items"]) == count
+
+
+@probe("no-maximum-when-empty")
+async def no_maximum_when_empty(caller):
+    return await all_on_one(caller, 201, "&limit=1000000")
+
+
+@probe("default-unbounded-when-empty")
+async def default_unbounded_when_empty(caller):
+    return await all_on_one(caller, 51, "")
+
+
 @probe("clamped-input")
 async def clamped_input(caller):
     return (await bad_order(caller, quantity="1000001")).status == 201
