@@ -29,7 +29,7 @@ from openbell.redact import Redactor
 from openbell.reports import write_all
 from openbell.reports.load import write_load
 from openbell.results import HARNESS_FAILED, INTERRUPTED, NOT_CONFORMING, NOT_DECIDED, OK, WRONG_USAGE, Results
-from openbell.run import Options, judged, new_run, write_results
+from openbell.run import Options, OutError, beside, judged, new_run, write_results
 from openbell.scheduler import Progress, execute
 from openbell.session import Session, Skip
 
@@ -72,7 +72,16 @@ def load_run(profile: str | None, path: Path | None, values: Mapping[str, Any]) 
         return WRONG_USAGE
     checks = conforming.options(asked.seed, scenarios=values["scenarios"])
     task = Task(target, str(path), known, found, asked, checks, values["scenarios"] and values["quiet"])
-    return asyncio.run(_run(task, values["out"]))
+    return _told(task, values["out"])
+
+
+def _told(task: Task, out: Path) -> int:
+    """The run, or why nothing can be written of it."""
+    try:
+        return asyncio.run(_run(task, out))
+    except OutError as error:
+        click.echo(str(error), err=True)
+        return WRONG_USAGE
 
 
 def _agreed(target: Profile, found: Ready, yes: bool) -> bool:
@@ -100,7 +109,7 @@ class Task:
 
 
 async def _run(task: Task, out: Path) -> int:
-    name, folder = new_run(out)
+    _, folder = new_run(out)
     quiet = None
     if task.quiet:
         screen.say("the same checks in quiet first")
@@ -110,7 +119,7 @@ async def _run(task: Task, out: Path) -> int:
             await cleaning.cleaned(folder / "quiet", task.target, task.known)
             return INTERRUPTED
     redactor = Redactor()
-    journal = Journal(folder / "events.jsonl", _header(task, name), redactor.gate)
+    journal = Journal(folder / "events.jsonl", _header(task, folder), redactor.gate)
     rate = conforming.parts(task.target, task.checks)[0].rate
     session = Session(task.target, task.known, journal, redactor, rate, task.asked.seed)
     try:
@@ -136,10 +145,11 @@ async def _run(task: Task, out: Path) -> int:
     return exit_code(done)
 
 
-def _header(task: Task, name: str) -> Header:
-    return Header(suite=__version__, run=name, started=datetime.now(UTC).isoformat(timespec="seconds"),
+def _header(task: Task, folder: Path) -> Header:
+    return Header(suite=__version__, run=folder.name, started=datetime.now(UTC).isoformat(timespec="seconds"),
                   seed=task.asked.seed, target=task.source, profile=dumped(task.target),
-                  selection={"checks": list(task.checks.only)}, source="load")
+                  selection={"checks": list(task.checks.only)}, source="load",
+                  beside=beside(task.target, task.source, folder))
 
 
 async def _offered(session: Session, task: Task) -> Heard:

@@ -90,6 +90,7 @@ class StandIn:
         self.swallow = 0  # this many creates are done, but their connection is closed without a reply
         self.traced = True
         self.refuse_cancel = False
+        self.cancel_answers = 0  # a status with which a cancel is answered and not done
         self.drop_rows = False
         self.counted = ""  # by what pages are asked for instead of a cursor: "number" from 1 on, or "offset"
         self.token_delay_s = 0.0
@@ -147,6 +148,8 @@ class StandIn:
         elif request.method == "DELETE":
             if self.refuse_cancel:
                 return self._error(403, "forbidden")
+            if self.cancel_answers:
+                return web.json_response(status=self.cancel_answers)
             del self.orders[order["id"]]
         return web.json_response(order)
 

@@ -109,11 +109,11 @@ async def test_a_lost_reply_is_settled_by_the_listing_whatever_page_it_is_on(sta
     assert len(stand_in.orders) == 46
     assert await clean(folder, target) == 0
     assert sorted(stand_in.orders) == sorted(f"other-{i}" for i in range(45))
-    assert sum(1 for r in stand_in.requests if r == ("GET", "/orders")) == 3
+    assert sum(1 for r in stand_in.requests if r == ("GET", "/orders")) == 3 + 3, "found, then missed"
 
 
 @pytest.mark.parametrize("mechanism", ["number", "offset"])
-@pytest.mark.parametrize(("others", "asked"), [(0, 2), (19, 2), (20, 2), (45, 3)])
+@pytest.mark.parametrize(("others", "asked"), [(0, 3), (19, 4), (20, 4), (45, 6)])
 async def test_a_lost_reply_is_settled_where_pages_are_counted(stand_in, target, folder, mechanism, others, asked):
     """The listing's own maximum is half of what the profile says, and the last row is looked for."""
     data, stand_in.counted = dumped(target), mechanism
@@ -163,10 +163,64 @@ async def test_what_the_target_refuses_to_undo_is_left_and_tried_again(stand_in,
     assert stand_in.orders == {}
 
 
-async def test_what_is_gone_already_counts_as_undone(stand_in, target, folder):
+async def test_what_is_gone_already_is_not_there_by_the_word_of_the_listing(stand_in, target, folder, capsys):
     await act(folder, target, creating(2))
     stand_in.orders.clear()
     assert await clean(folder, target) == 0
+    assert "0 undone, 2 not there, 0 left" in capsys.readouterr().out
+    assert await clean(folder, target) == 0
+    assert "nothing is left behind" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", [404, 409, 410])
+async def test_what_the_target_does_not_undo_and_still_lists_is_left(stand_in, target, folder, capsys, status):
+    await act(folder, target, creating(3))
+    stand_in.cancel_answers = status
+    assert await clean(folder, target) == 3
+    assert await clean(folder, target) == 3, "nothing was taken for undone"
+    said = capsys.readouterr().out
+    assert said.count(f"cancel_order got status {status}, and list_orders still holds it") == 6
+    assert "0 undone, 3 left" in said
+
+
+async def test_without_a_listing_a_missing_thing_is_left(stand_in, target, folder, capsys):
+    await act(folder, target, creating(1))
+    stand_in.cancel_answers = 404
+    data = dumped(target)
+    del data["operation"]["list_orders"]["collection"]
+    assert await clean(folder, parse(data, "x")) == 1
+    assert "cancel_order got status 404: the profile names no listing" in capsys.readouterr().out
+
+
+async def test_a_listing_that_cannot_be_read_leaves_what_is_in_doubt(stand_in, target, folder, capsys):
+    await act(folder, target, creating(1))
+    stand_in.orders.clear()
+    data = dumped(target)
+    data["operation"]["list_orders"]["path"] = "/elsewhere"
+    assert await clean(folder, parse(data, "x")) == 1
+    assert "cancel_order got status 404: list_orders got status 404" in capsys.readouterr().out
+
+
+async def test_what_a_listing_told_of_is_undone_once_it_tells_no_more(stand_in, target, folder, capsys):
+    stand_in.swallow, stand_in.cancel_answers = 2, 204
+    await act(folder, target, creating(2))
+    assert await clean(folder, target) == 2
+    assert capsys.readouterr().out.count("cancel_order got status 204, and list_orders still holds it") == 2
+    stand_in.cancel_answers = 0
+    assert await clean(folder, target) == 0
+    assert "2 undone, 0 left" in capsys.readouterr().out
+    assert stand_in.orders == {}
+
+
+async def test_two_intents_of_one_thing_are_both_closed(stand_in, target, folder, capsys):
+    async def scenario(api):
+        for _ in range(2):
+            made = api.note("intent", operation="submit_order", by="full", key="k", values={}, undo="cancel_order")
+            api.note("made", intent=made.n, id="twice")
+        stand_in.orders["twice"] = {"id": "twice", "reference": "k", "price": "1.00"}
+    await act(folder, target, scenario)
+    assert await clean(folder, target) == 0
+    assert "1 undone, 1 not there, 0 left" in capsys.readouterr().out
 
 
 async def test_a_target_that_is_down_leaves_all_and_raises_nothing(target, folder, stand_in):

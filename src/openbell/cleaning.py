@@ -2,17 +2,19 @@
 
 A thing is open when it has an intent and neither an undoing nor a refusal. Where the reply told its id it is undone at
 once. Where no reply told, the outcome is unknown: the listing that it would stand in is read, and its natural key is
-looked for. What cleaning sends goes into a journal of its own, whose facts name the intents of the run's journal, so
-cleaning may be killed and repeated.
+looked for. A thing is undone when the target says ok to its undoing; where it says that there is no such thing, and
+where a listing had to tell of it, the listing is asked whether it is still there. What cleaning sends goes into a
+journal of its own, whose facts name the intents of the run's journal, so cleaning may be killed and repeated.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from openbell.events import Event, Exchange, Fact
 from openbell.journal import Header, Journal, JournalError, read
 from openbell.locate import pointer, text
 from openbell.paging import Step, first, following, past_end
-from openbell.profile import Operation, Page, Profile
+from openbell.profile import Profile
 from openbell.redact import Redactor, contains_placeholder
 from openbell.registry import Cost
 from openbell.session import Session, Skip
@@ -35,11 +37,19 @@ LIMIT_S = 10.0
 LANES = 4
 MAX_PAGES = 100
 SCENARIO = "(cleanup)"
+FOUND = "found"
+
+
+class Unread(Exception):
+    """A listing could not be read to its end."""
 
 
 @dataclass
 class Thing:
-    """What one intent may have made: its id once known, and why it is still there."""
+    """What one intent may have made: its id once known, why it is still there, and why that is in doubt.
+
+    `ok` is set once the target said so to its undoing.
+    """
 
     intent: int
     scenario: str
@@ -51,6 +61,8 @@ class Thing:
     exchange: int = 0
     refused: bool = False
     left: str = "not tried"
+    doubt: str = ""
+    ok: bool = False
 
     def __str__(self) -> str:
         return f"{self.operation} {self.id or 'with the key ' + self.key} by {self.by}"
@@ -161,10 +173,17 @@ async def clean(folder: Path, target: Profile, secrets: Mapping[str, str]) -> in
         click.echo("nothing is left behind")
         return 0
     for thing in things:
-        click.echo(f"left: {thing} ({thing.left})" if thing.left else f"undone: {thing}")
+        click.echo(_told(thing))
     left = sum(1 for thing in things if thing.left)
-    click.echo(f"{len(things) - left} undone, {left} left")
+    gone = sum(1 for thing in things if not thing.left and not thing.ok)
+    click.echo(f"{len(things) - left - gone} undone, {f'{gone} not there, ' if gone else ''}{left} left")
     return left
+
+
+def _told(thing: Thing) -> str:
+    if thing.left:
+        return f"left: {thing} ({thing.left})"
+    return f"{'undone' if thing.ok else 'not there'}: {thing}"
 
 
 async def cleaned(folder: Path, target: Profile, secrets: Mapping[str, str]) -> list[Thing]:
@@ -173,7 +192,7 @@ async def cleaned(folder: Path, target: Profile, secrets: Mapping[str, str]) -> 
     if not things:
         return []
     own = Header(__version__, header.run, datetime.now(UTC).isoformat(timespec="seconds"), header.seed, header.target,
-                 header.profile, {"checks": []}, source="cleanup")
+                 header.profile, {"checks": []}, source="cleanup", beside=header.beside)
     redactor = Redactor()
     journal = _new_journal(folder, own, redactor)
     session = Session(target, secrets, journal, redactor, target.target.max_rate, header.seed)
@@ -186,12 +205,13 @@ async def cleaned(folder: Path, target: Profile, secrets: Mapping[str, str]) -> 
 
 
 async def _clean(session: Session, things: list[Thing]) -> None:
-    api = Api(session, SCENARIO, Cost(reads=len(things) * MAX_PAGES, writes=len(things) * LANES), "setup")
+    api = Api(session, SCENARIO, Cost(reads=2 * len(things) * MAX_PAGES, writes=len(things) * LANES), "setup")
     try:
         async with asyncio.timeout(LIMIT_S):
             await _undo_all(api, [t for t in things if t.id])
-            await _settle([t for t in things if not t.id], api)
-            await _undo_all(api, [t for t in things if t.id and t.left == "found"])
+            await _settle(api, [t for t in things if not t.id])
+            await _undo_all(api, [t for t in things if t.id and t.left == FOUND])
+            await _settle(api, [t for t in things if t.doubt])
     except TimeoutError:
         for thing in things:
             thing.left = thing.left and f"not done within {LIMIT_S:g} s"
@@ -211,76 +231,111 @@ async def _undo_all(api: Api, things: list[Thing]) -> None:
 
 
 async def _undo(api: Api, thing: Thing, lane: str) -> str:
-    """Undoes one thing; why it is left, "" when it is gone."""
+    """Undoes one thing; why it is left, "" when the target said that it is undone."""
     op = api.target.operation.get(thing.operation)
     undo = op.undo if op else None
     if undo is None or thing.by not in api.target.credential:
         return "the profile names no undo operation for it, or not its principal"
     reply = await api.call(undo, by=thing.by, label="undo", lane=lane, **{**thing.values, "id": thing.id})
-    # What is gone, or closed for good, counts as undone; a refusal of the caller does not.
-    if reply.ok or reply.status in GONE:
-        api.note("undone", intent=thing.intent)
-        return ""
-    return f"{undo} got {reply.exchange.no_reply or f'status {reply.status}'}"
+    said, thing.ok = f"{undo} got {reply.exchange.no_reply or f'status {reply.status}'}", reply.ok
+    # Only the target's ok undoes. What it does not know may be gone, or may never have been its own.
+    if (reply.status in GONE and not reply.ok) or (thing.left == FOUND and _leaves(api.target, thing, undo)):
+        thing.doubt = said
+    if not reply.ok or thing.doubt:
+        return said
+    api.note("undone", intent=thing.intent)
+    return ""
 
 
-# --- unknown outcomes: one walk per listing, in search of natural keys
+def _leaves(target: Profile, thing: Thing, undo: str) -> bool:
+    """Whether what is undone leaves the listing."""
+    return any(o.collection and o.collection.insert == thing.operation and o.collection.leave == undo
+               for o in target.operation.values())
 
 
-async def _settle(things: list[Thing], api: Api) -> None:
+# --- what only a listing can tell: ids of which no reply told, and whether what is in doubt is gone
+
+
+async def _settle(api: Api, things: list[Thing]) -> None:
     groups: dict[tuple[str, str, str], list[Thing]] = {}
     for thing in things:
         try:
             groups.setdefault(_place(api.target, thing), []).append(thing)
         except (Skip, MissingValue, KeyError) as error:
-            thing.left = f"unknown outcome: {error}"
+            thing.left = _unsettled(thing, error)
     for (listing, by, _), members in groups.items():
+        missing = _wanted(members)
         try:
-            whole = await _search(api, listing, by, members)
-        except (Skip, MissingValue, CostExceeded) as error:
-            whole = str(error)
-        for thing in members:
-            if not thing.id:
-                thing.left = f"unknown outcome: {whole}" if whole else ""
-                if not whole:
-                    api.note("undone", intent=thing.intent, why=f"{listing} does not hold its key")
+            await _search(api, listing, by, missing)
+        except (Skip, MissingValue, CostExceeded, Unread) as error:
+            for thing in chain(*missing.values()):
+                thing.left = _unsettled(thing, error)
+        else:
+            for thing in chain(*missing.values()):
+                thing.left = ""
+                api.note("undone", intent=thing.intent, why=f"{listing} does not hold it")
+
+
+def _unsettled(thing: Thing, error: Exception) -> str:
+    return f"{thing.doubt or 'unknown outcome'}: {error}"
+
+
+def _wanted(things: Iterable[Thing]) -> dict[str, list[Thing]]:
+    """Things by what a listing's row would tell of them: the id, or the natural key where no reply told an id."""
+    found: dict[str, list[Thing]] = {}
+    for thing in things:
+        found.setdefault(thing.id or thing.key, []).append(thing)
+    return found
 
 
 def _place(target: Profile, thing: Thing) -> tuple[str, str, str]:
     """The listing in which a thing would stand, who reads it, and its path. Raises Skip where there is none."""
     op = target.operation.get(thing.operation)
     name = next((n for n, o in target.operation.items() if o.collection and o.collection.insert == thing.operation), "")
-    if op is None or op.natural_key is None or not name or thing.by not in target.credential:
+    if op is None or not (op.natural_key or thing.id) or not name or thing.by not in target.credential:
         raise Skip("precondition", "the profile names no listing or no natural_key to look for it")
     listing = target.operation[name]
     return name, thing.by, fill(listing.path, values_of(listing, target.credential[thing.by], thing.values))
 
 
-async def _search(api: Api, listing: str, by: str, things: list[Thing]) -> str:
-    """Walks the listing and gives the things that it meets their ids; why the walk did not end, "" when it did."""
-    page, missing = page_of(api.target, listing), {t.key: t for t in things}
-    op, step = api.target.operation[things[0].operation], first(page)
+async def _search(api: Api, listing: str, by: str, missing: dict[str, list[Thing]]) -> None:
+    """Walks the listing until nothing is missing. Raises Unread where it does not come to the end."""
+    some = next(iter(missing.values()))[0]
+    page, op = page_of(api.target, listing), api.target.operation[some.operation]
+    async for rows in _pages(api, listing, by, some):
+        for row in rows:
+            id_ = item_id(page, row)
+            for name in (id_, text(pointer(row, op.natural_key or "/"))):
+                for thing in missing.pop(name, ()):
+                    _met(api, listing, thing, id_)
+        if not missing:
+            return
+
+
+def _met(api: Api, listing: str, thing: Thing, id_: str) -> None:
+    """The listing holds a thing: it is known by its id now, or it was not undone after all."""
+    thing.left = f"{thing.doubt}, and {listing} still holds it" if thing.doubt else FOUND
+    if not thing.id:
+        thing.id = id_
+        api.note("made", intent=thing.intent, id=id_)
+
+
+async def _pages(api: Api, listing: str, by: str, thing: Thing) -> AsyncIterator[list[Any]]:
+    """The rows of each page, to the listing's end. Raises Unread where that is not reached."""
+    page = page_of(api.target, listing)
+    step: Step | None = first(page)
     for _ in range(MAX_PAGES):
-        reply = await _page(api, listing, by, things[0], step)
+        if step is None:
+            return
+        reply = await _page(api, listing, by, thing, step)
         if past_end(api.target, step, reply.exchange):
-            return ""
+            return
         if not reply.ok:
-            return f"{listing} got {reply.exchange.no_reply or f'status {reply.status}'}"
-        _found(api, items(page, reply.exchange), page, op, missing)
-        further = following(page, step, reply.exchange, page.maximum)
-        if not missing or further is None:
-            return ""
-        step = further
-    return f"{listing} is longer than {MAX_PAGES} pages"
-
-
-def _found(api: Api, rows: list[Any], page: Page, op: Operation, missing: dict[str, Thing]) -> None:
-    for row in rows:
-        thing = missing.get(text(pointer(row, op.natural_key or "/")))
-        if thing:
-            thing.id, thing.left = item_id(page, row), "found"
-            api.note("made", intent=thing.intent, id=thing.id)
-            del missing[thing.key]
+            raise Unread(f"{listing} got {reply.exchange.no_reply or f'status {reply.status}'}")
+        yield items(page, reply.exchange)
+        step = following(page, step, reply.exchange, page.maximum)
+    if step is not None:
+        raise Unread(f"{listing} is longer than {MAX_PAGES} pages")
 
 
 async def _page(api: Api, listing: str, by: str, thing: Thing, step: Step) -> Reply:

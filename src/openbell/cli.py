@@ -167,10 +167,14 @@ def checks(check_id: str | None) -> None:
 @openbell.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--target", type=click.Path(path_type=Path), metavar="PROFILE",
-              help="The profile, when it has moved since.")
-@click.option("--base-url", metavar="URL", help="The target's address, when it has moved since.")
+              help="The profile, when it has moved since: secret files lie beside it.")
+@click.option("--base-url", metavar="URL", help="Refuse unless the run went to this address.")
 def cleanup(run: Path, target: Path | None, base_url: str | None) -> None:
-    """Undo what the run in folder RUN left behind."""
+    """Undo what the run in folder RUN left behind.
+
+    At the address that the run went to and by the profile that it was made with, both as its journal holds them,
+    whatever the profile says now.
+    """
     from openbell import commands
     sys.exit(commands.cleanup(run, target, base_url))
 

@@ -15,13 +15,13 @@ import click
 from openbell import cleaning, journal, terminal
 from openbell.accepted import AcceptedError, load_accepted
 from openbell.child import ChildFailed, child
-from openbell.loading import ProfileError, load, secrets
+from openbell.loading import Problem, ProfileError, load, parse, secrets
 from openbell.profile import Profile
 from openbell.redact import SHORT
 from openbell.reference import PROFILE, SECRET, SHOWN
 from openbell.registry import all_checks
 from openbell.results import HARNESS_FAILED, INTERRUPTED, NOT_DECIDED, OK, WRONG_USAGE
-from openbell.run import Options, Run, UnknownCheck, judged, plan_for, select, write_results
+from openbell.run import Options, OutError, Run, UnknownCheck, judged, plan_for, select, write_results
 from openbell.session import Session
 
 
@@ -50,11 +50,11 @@ def check(path: Path, base_url: str | None, values: Mapping[str, Any]) -> int:
             terminal.show_plan(target, plan_for(target, options), select(options))
             return OK
         known = secrets(target, os.environ, path.parent)
-    except (ProfileError, AcceptedError, UnknownCheck) as error:
+        if values["probe"]:
+            return asyncio.run(terminal.probe(target, known))
+        return finished(target, known, drive(target, str(path), known, options))
+    except (ProfileError, AcceptedError, UnknownCheck, OutError) as error:
         return told(error)
-    if values["probe"]:
-        return asyncio.run(terminal.probe(target, known))
-    return finished(target, known, drive(target, str(path), known, options))
 
 
 def demo(token_lifetime: float, values: Mapping[str, Any]) -> int:
@@ -62,7 +62,7 @@ def demo(token_lifetime: float, values: Mapping[str, Any]) -> int:
     try:
         options = _options(values)
         return asyncio.run(_demo(token_lifetime, options))
-    except (UnknownCheck, ProfileError) as error:
+    except (UnknownCheck, ProfileError, OutError) as error:
         return told(error)
     except ChildFailed as error:
         click.echo(str(error), err=True)
@@ -129,7 +129,7 @@ def judge(files: tuple[Path, ...], profile: Path | None, only: tuple[str, ...], 
         chosen = select(Options(only=only))
         source = _source(files, target, only, out)
         results = judged(source, chosen if only else all_checks())
-    except (ProfileError, UnknownCheck, journal.JournalError) as error:
+    except (ProfileError, UnknownCheck, OutError, journal.JournalError) as error:
         return told(error)
     except OSError as error:
         return told(OSError(f"{error.filename}: {error.strerror}"))
@@ -179,12 +179,12 @@ def checks(check_id: str | None) -> int:
 
 
 def cleanup(run: Path, profile: Path | None, base_url: str | None) -> int:
-    """`openbell cleanup`: undoes the intents of a run that have no undo."""
+    """`openbell cleanup`: undoes the intents of a run that have no undo, where it went, as its own profile says."""
     try:
         header = journal.read(run / "events.jsonl").header
-        path = profile or Path(header.target)
-        target = load(path, base_url)
-        known = secrets(target, os.environ, path.parent)
+        target = _sent_to(header, base_url)
+        known = _secrets(target, profile.parent if profile else _beside(header, run))
+        click.echo(f"cleaning up at {target.target.base_url}")
         left = asyncio.run(cleaning.clean(run, target, known))
     except (ProfileError, journal.JournalError) as error:
         return told(error)
@@ -193,7 +193,34 @@ def cleanup(run: Path, profile: Path | None, base_url: str | None) -> int:
     return NOT_DECIDED if left else OK
 
 
+def _sent_to(header: journal.Header, base_url: str | None) -> Profile:
+    """The profile that a run was made with. Raises ProfileError for another address: there is nothing of the run's."""
+    target = parse(header.profile, header.target)
+    own = target.target.base_url
+    if base_url is not None and base_url.rstrip("/") != own:
+        raise ProfileError(header.run, [Problem("--base-url", f"the run went to {own}, not to {base_url}",
+                                                "what it made can be undone there alone: leave --base-url out")])
+    return target
+
+
+def _secrets(target: Profile, folder: Path) -> dict[str, str]:
+    """The secrets, from the environment and from files in `folder`. Raises ProfileError, which says where it looked."""
+    try:
+        return secrets(target, os.environ, folder)
+    except ProfileError as error:
+        where = f"secret files are sought in {folder}; --target PROFILE says beside which profile they lie"
+        raise ProfileError(f"{error.source} ({where})", error.problems) from error
+
+
+def _beside(header: journal.Header, run: Path) -> Path:
+    """The folder of the secret files; of journals that do not tell it, from where the run was started."""
+    return run.resolve() / header.beside if header.beside else Path(header.target).parent
+
+
 def prove(*, full: bool, only: tuple[str, ...], out: Path) -> int:
     """`openbell prove`."""
     from openbell import proof
-    return proof.prove(full=full, only=only, out=out)
+    try:
+        return proof.prove(full=full, only=only, out=out)
+    except OutError as error:
+        return told(error)

@@ -15,7 +15,7 @@ from openbell.permits import Permits
 from openbell.pytest_engine import Setup
 from openbell.redact import Redactor
 from openbell.registry import Cost
-from openbell.run import new_run
+from openbell.run import beside, new_run
 from openbell.session import Session
 
 WITHOUT_END = Cost(reads=10**9, writes=10**9, waits_s=math.inf)
@@ -30,7 +30,8 @@ class Hands:
         name, self._folder = new_run(options.out)
         self._redactor = Redactor()
         header = Header(__version__, name, datetime.now(UTC).isoformat(timespec="seconds"), options.seed, setup.source,
-                        dumped(setup.target), {"checks": checks}, source="pytest")
+                        dumped(setup.target), {"checks": checks}, source="pytest",
+                        beside=beside(setup.target, setup.source, self._folder))
         self._journal = Journal(self._folder / "events.jsonl", header, self._redactor.gate)
         most = setup.target.target.max_rate
         self._permits = permits or Permits(min(most, options.max_rate or most))

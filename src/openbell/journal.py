@@ -30,7 +30,10 @@ class JournalError(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """All that judging needs besides the events. Everything is JSON, redacted, in the form in which it is stored."""
+    """All that judging needs besides the events. Everything is JSON, redacted, in the form in which it is stored.
+
+    `beside` is for cleaning up: the folder of secret files, from the journal's own; "" where none is used.
+    """
 
     suite: str
     run: str
@@ -42,6 +45,7 @@ class Header:
     pack: str | None = None
     accepted: tuple[Mapping[str, Any], ...] = ()
     source: str = "check"
+    beside: str = ""
 
 
 def _line(data: Mapping[str, Any]) -> bytes:
@@ -119,7 +123,7 @@ def read(path: Path) -> Reading:
     if data.get("version") != VERSION:
         raise JournalError(f"{path}: journal version {data.get('version')!r}; this openbell reads version {VERSION}")
     try:
-        kept = {f.name: data[f.name] for f in fields(Header)}
+        kept = {f.name: data[f.name] for f in fields(Header) if f.name != "beside" or "beside" in data}
     except KeyError as missing:
         raise JournalError(f"{path}: the header lacks {missing}") from missing
     return Reading(Header(**kept | {"accepted": tuple(kept["accepted"])}), path, {})

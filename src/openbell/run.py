@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets as random_secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from openbell import __version__
@@ -57,6 +59,13 @@ class Run:
     short_secrets: tuple[str, ...] = field(default=())
 
 
+class OutError(Exception):
+    """Results cannot be written where they should go."""
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(f"{folder} cannot be written to: {error.strerror}; --out names another folder")
+
+
 class UnknownCheck(Exception):
     """A selection names checks that nobody knows."""
 
@@ -96,25 +105,37 @@ def plan_for(target: Profile, options: Options) -> Plan:
 
 
 def new_run(out: Path) -> tuple[str, Path]:
-    """A run's name and its new folder under `out`."""
+    """A run's name and its new folder under `out`. Raises OutError."""
     name = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + random_secrets.token_hex(3)
     folder = out / name
-    folder.mkdir(parents=True)
+    made(out)
+    made(folder)
     return name, folder
+
+
+def made(folder: Path) -> None:
+    """Makes a folder to write into. Raises OutError where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutError(folder, error) from error
 
 
 async def run(target: Profile, source: str, secrets: Mapping[str, str], options: Options,
               progress: Progress | None = None, on_session: Callable[[Session], None] = lambda session: None) -> Run:
     """Runs the plan against the target, judges the journal, writes `events.jsonl` and `results.json`.
 
-    Raises OSError when files cannot be written. A cancelled run is closed and judged like any other.
+    Raises OutError when there is no folder for its files, OSError when they cannot be written. A cancelled run is
+    closed and judged like any other.
     """
     target = permitted(target, options)
     plan = plan_for(target, options)
     progress = progress or Progress()
-    name, folder = (options.folder.name, options.folder) if options.folder else new_run(options.out)
+    folder = options.folder or new_run(options.out)[1]
     redactor = Redactor()
-    journal = Journal(folder / "events.jsonl", _header(target, source, name, options), redactor.gate)
+    journal = Journal(folder / "events.jsonl", _header(target, source, folder, options), redactor.gate)
     session = Session(target, secrets, journal, redactor, plan.rate, options.seed)
     on_session(session)
     progress.critical_path = plan.critical_path()
@@ -138,11 +159,18 @@ async def run(target: Profile, source: str, secrets: Mapping[str, str], options:
     return Run(folder, results, seconds, path, interrupted, redactor.short)
 
 
-def _header(target: Profile, source: str, name: str, options: Options) -> Header:
+def _header(target: Profile, source: str, folder: Path, options: Options) -> Header:
     return Header(
-        suite=__version__, run=name, started=datetime.now(UTC).isoformat(timespec="seconds"), seed=options.seed,
+        suite=__version__, run=folder.name, started=datetime.now(UTC).isoformat(timespec="seconds"), seed=options.seed,
         target=source, profile=dumped(target),
-        selection={"checks": [c.id for c in select(options)]}, accepted=options.accepted)
+        selection={"checks": [c.id for c in select(options)]}, accepted=options.accepted,
+        beside=beside(target, source, folder))
+
+
+def beside(target: Profile, source: str, folder: Path) -> str:
+    """Where the profile's secret files are, from a run's folder: so it names no place on this machine alone."""
+    files = any(step.secret.startswith("file:") for c in target.credential.values() for step in c.stack)
+    return os.path.relpath(Path(source).resolve().parent, folder.resolve()) if files else ""
 
 
 async def _ready(session: Session, patience_s: float) -> None:
