@@ -30,7 +30,7 @@ from openbell.journal import FORMAT, Header, Journal, JournalError, read
 from openbell.loading import dumped
 from openbell.profile import Operation, Profile, Target
 from openbell.redact import Leak, Redactor
-from openbell.run import Options, new_run, select
+from openbell.run import Options, made, new_run, select
 from openbell.target import match_operation
 from openbell.wire import MAX_CONTENT, decoded
 
@@ -54,10 +54,10 @@ def looks_like(path: Path) -> bool:
 def copied(journal: Path, out: Path) -> Path:
     """The journal as `out/events.jsonl`, copied unless it is that file already.
 
-    Raises JournalError when it is no journal, or when another one stands there.
+    Raises JournalError when it is no journal, or when another one stands there, OutError.
     """
     read(journal)
-    out.mkdir(parents=True, exist_ok=True)
+    made(out)
     path = out / "events.jsonl"
     if not path.exists():
         shutil.copyfile(journal, path)
@@ -70,7 +70,7 @@ def to_journal(files: Iterable[Path], target: Profile | None, only: tuple[str, .
     """The journal of HAR files, in `out` or in a new folder of openbell-results; its path.
 
     Only the exchanges of the target's hosts are kept; where none is there, or without a profile, those of the most
-    frequent host. Raises JournalError with the file and why, UnknownCheck, OSError.
+    frequent host. Raises JournalError with the file and why, UnknownCheck, OutError, OSError.
     """
     files = tuple(files)
     checks = [check.id for check in select(Options(only=only)) if check.traffic]
@@ -100,7 +100,7 @@ def _folder(out: Path | None) -> Path:
     """The folder of the journal. A journal made of HAR files before may be made anew; no other is overwritten."""
     if out is None:
         return new_run(RESULTS)[1]
-    out.mkdir(parents=True, exist_ok=True)
+    made(out)
     path = out / "events.jsonl"
     if path.exists() and read(path).header.source != "har":
         raise JournalError(f"{path}: the journal of a run stands there; choose another folder")

@@ -29,7 +29,7 @@ from openbell.profile import Profile
 from openbell.reference import PROFILE, SECRET, SHOWN
 from openbell.registry import Check, Scenario, all_checks, all_scenarios
 from openbell.results import HARNESS_FAILED, NOT_CONFORMING, OK, WRONG_USAGE, Result, Results
-from openbell.run import Options, run
+from openbell.run import Options, made, run
 from openbell.target import subjects
 
 AT_ONCE = 2
@@ -137,7 +137,7 @@ def prove(*, full: bool, only: tuple[str, ...], out: Path) -> int:
     if missing := set(only) - {v.name for v in chosen}:
         click.echo(f"no such defect, variant or null server: {', '.join(sorted(missing))}", err=True)
         return WRONG_USAGE
-    out.mkdir(parents=True, exist_ok=True)
+    made(out)
     shown = asyncio.run(_all(chosen, out, full=full))
     caught = {c for s in shown if s.variant.kind == "defect" and not s.problems for c in s.variant.catches}
     uncaught = sorted({c.id for c in all_checks()} - caught) if not only else []
