@@ -28,6 +28,8 @@ SHORTEST_ANCHOR = 2  # one letter is everywhere: a needle without a longer run i
 CHUNK = 1024  # longer values are sought piece by piece, which bounds the expressions
 REST = 24  # characters from the anchor on that are tried first
 HEAD = 8  # characters of a text that broke off by which it is still known
+MOST_READINGS = 5  # twice as many readings of a hostile text for each
+READINGS = {"%": 1, "&": 1, '"': 1, "'": 1, "\\": 5}  # characters that can be read in several ways, as powers of 2
 MOST_HEADS = 200  # places where a text may begin that are looked at: the last ones
 UNTOUCHED = re.compile(r"[A-Za-z0-9._~-]*")  # no common escaping changes these
 RUN = re.compile(rb"[a-z0-9]+")
@@ -126,8 +128,8 @@ def broken_off(needle: Needle, content: bytes, lowered: bytes) -> int | None:
 @functools.lru_cache(maxsize=2048)
 def _head(needle: Needle) -> re.Pattern[bytes]:
     """Matches, without taking it, every spelling of the text's first characters."""
-    spell = _spelled_digit if needle.base64 else _spelled
-    return re.compile(b"(?=(" + b"".join(map(spell, _units(needle.text)[:HEAD])) + b"))", re.IGNORECASE)
+    spell, units = _spelled_digit if needle.base64 else _spelled, _units(needle.text)[:HEAD]
+    return re.compile(b"(?=(" + _joined("".join(units), units, spell) + b"))", re.IGNORECASE)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -168,7 +170,17 @@ def rest_expression(needle: Needle) -> re.Pattern[bytes]:
 
 def _expression(text: str, base64_digits: bool) -> re.Pattern[bytes]:
     spell = _spelled_digit if base64_digits else _spelled
-    return re.compile(b"".join(map(spell, _units(text))), re.IGNORECASE)
+    return re.compile(_joined(text, _units(text), spell), re.IGNORECASE)
+
+
+def _joined(text: str, units: list[str], spell: Callable[[str], bytes]) -> bytes:
+    """The units one after the other. Where their readings would multiply none is taken back, and what then could be
+    missed, a text that itself looks escaped, is sought as it is and escaped once."""
+    if sum(READINGS.get(unit[0], 0) for unit in units) <= MOST_READINGS:
+        return b"".join(map(spell, units))
+    known = {content for escaped in {text, *(escape(text) for escape in TEXT_ESCAPES)} for content in _encoded(escaped)}
+    whole = map(re.escape, sorted(known, key=len, reverse=True))
+    return _any([*whole, b"".join(b"(?>" + spell(unit) + b")" for unit in units)])
 
 
 def _units(text: str) -> list[str]:
