@@ -7,7 +7,8 @@ policy can admit between two instants, so a slow harness or a window's boundary 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import dropwhile, pairwise, takewhile
 from typing import Any
 
 from openbell.clock import again_at
@@ -36,6 +37,7 @@ TWICE = 2
 REFUSALS = 3
 CONSTANT = 20
 SHARE = 0.1
+WITHHELD = 0.2
 _LEVELS: dict[str, Level] = {"policy-name": MAY}
 _REDUCED = (b"temporary-reduced-capacity", b"abnormal-usage-detected")
 
@@ -154,7 +156,10 @@ def _never(burst: Burst, limit: Limit) -> Observation:
        remedy="Count Retry-After from the reply to the first instant at which every exhausted limit admits a request "
               "again, and round up.")
 def waiting_is_enough(recording: Recording, target: Profile, _subject: Subject) -> Iterator[Observation]:
-    """Who stays silent for as long as Retry-After says, and a second more, is served; judged over several episodes."""
+    """Who stays silent for as long as Retry-After says, and a second more, is served; judged over several episodes.
+
+    Refused twice is broken. Refused once may be another's doing, but whatever else holds is no pass then.
+    """
     seen = sorted(recording.exchanges(), key=lambda e: e.sent)
     probes = [(seen[i - 1], e, seen[:i]) for i, e in enumerate(seen) if i and e.label.startswith("retry:")]
     early = [_undecided_episode(refusal, probe, before, target) for refusal, probe, before in probes]
@@ -164,7 +169,8 @@ def waiting_is_enough(recording: Recording, target: Profile, _subject: Subject) 
         if why is not None:
             yield why
         elif (refusal, probe) not in failures:
-            yield holds(refusal, probe)
+            if len(failures) != 1:
+                yield holds(refusal, probe)
         elif len(failures) < TWICE:
             yield undecided("noisy", "refused once after waiting as asked", refusal, probe)
         else:
@@ -229,7 +235,9 @@ def limit_fields(exchange: Exchange, _target: Profile, _memory: dict[str, Any]) 
        evidence=(limits_exhaust,), minimum=2, sources=(f"{DRAFT} 4.1.1, 6, 8.3: r is no guarantee",),
        remedy="Compute what is left from the same bucket that decides, after this request was charged.")
 def remaining_is_true(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
-    """While a lone client drives a limit to exhaustion, what is left falls, and is next to nothing at the refusal."""
+    """While a lone client drives a limit to exhaustion, what is left falls, and is next to nothing at the refusal; and
+    once nothing is left, little more than the refill is served. One burst that says otherwise leaves it undecided.
+    """
     told = [b for b in _bursts(recording, target) if b.refusal and outcome(target, "throttled", b.refusal)]
     limit = target.limit[subject.name]
     samples = [e for b in told for e in b.admitted if _usable(e)]
@@ -238,9 +246,20 @@ def remaining_is_true(recording: Recording, target: Profile, subject: Subject) -
                      f"the same value on {len(samples)} replies, though the limit was exhausted {len(told)} times",
                      samples[0], samples[-1])
         return
-    lies = [b for b in told if (left := _left(b)) is not None and left >= SHARE and not _announced(b.refusal)]
-    for burst in told:
-        yield _exhaustion(burst, lies, limit)
+    seen = [_lie(burst, limit) or _exhaustion(burst, limit) for burst in told]
+    lies = [one for one in seen if one.state == "broken"]
+    doubted = lies or [one for one in seen if one.reason == "noisy"]
+    for one in seen:
+        if one.state == "broken" and not _repeated(one, lies, told):
+            yield replace(undecided("noisy", one.actual), events=one.events)
+        elif one.state != "holds" or not doubted:
+            yield one
+
+
+def _repeated(one: Observation, lies: Sequence[Observation], told: Sequence[Burst]) -> bool:
+    """A refusal with some left counts when three bursts show it, what is withheld when all do, three at least."""
+    alike = sum(other.rule == one.rule for other in lies)
+    return alike >= REFUSALS and (one.rule == "refused-with-remaining" or alike == len(told))
 
 
 def _usable(exchange: Exchange) -> list[Quota]:
@@ -260,27 +279,92 @@ def _constant(samples: Sequence[Exchange]) -> bool:
     return all(len(v) == 1 for v in values.values())
 
 
-def _left(burst: Burst) -> float | None:
-    """The smallest share that any quota says is left at the refusal, where 1 is as good as 0; None when none says."""
-    found = _usable(burst.refusal) if burst.refusal else []
-    return min(((q.remaining or 0) / q.limit if q.remaining != 1 else 0 for q in found if q.limit), default=None)
-
-
 def _announced(refusal: Exchange | None) -> bool:
     """A refusal that says it is not about the quota may come while some is left."""
     return refusal is not None and refusal.reply is not None and any(w in refusal.reply.content for w in _REDUCED)
 
 
-def _exhaustion(burst: Burst, lies: list[Burst], limit: Limit) -> Observation:
+def _own(exchange: Exchange, limit: Limit) -> list[int]:
+    """What a reply says is left of this very limit, as far as it can be told from others that are told beside it."""
+    return [q.remaining or 0 for q in _usable(exchange) if q.limit in {None, limit.capacity}]
+
+
+def _steps(burst: Burst, limit: Limit) -> list[tuple[int, float]]:
+    """From each reply to the next: by how much what is left of this limit rose, and by how much it may have."""
+    told = [(min(own), e) for e in burst.admitted if (own := _own(e, limit))]
+    return [(new - old, limit.per_s * (later.done - one.sent) + 1) for (old, one), (new, later) in pairwise(told)]
+
+
+def _cost(burst: Burst, limit: Limit) -> int:
+    """What one request takes at most, as what is left tells; with less than that left a refusal is right."""
+    return 1 if _several(burst, limit) else max((-rise for rise, _ in _steps(burst, limit)), default=1)
+
+
+def _several(burst: Burst, limit: Limit) -> bool:
+    """Whether what is left rises by more than time explains, and more often than by one new window: several counters,
+    each of which tells of itself."""
+    return sum(rise > refill for rise, refill in _steps(burst, limit)) > 1
+
+
+def _left(burst: Burst, limit: Limit) -> float | None:
+    """The smallest share that any quota of the refusal says is left, where 1 and less than a request takes are as good
+    as 0; None when none says."""
+    enough = max(1, _cost(burst, limit) - 1)
+    found = _usable(burst.refusal) if burst.refusal else []
+    return min(((q.remaining or 0) / q.limit if (q.remaining or 0) > enough else 0 for q in found if q.limit),
+               default=None)
+
+
+def _promised(burst: Burst, cost: int) -> int:
+    """What the last reply that says so had promised beyond what was served after it; the smallest of several quotas
+    counts, for any of them may refuse."""
+    for later, exchange in enumerate(reversed(burst.admitted)):
+        if found := _usable(exchange):
+            return min(q.remaining or 0 for q in found) - later * cost
+    return 0
+
+
+def _overstated(burst: Burst, limit: Limit) -> int:
+    """How many requests were promised and refused; 0 where that can be explained: by several counters, by the cost of
+    a request, or because the quota is of another size than the documented one, and so another limit's."""
+    cost = _cost(burst, limit)
+    promised, told = _promised(burst, cost), any(_own(e, limit) for e in burst.admitted)
+    return promised if told and not _several(burst, limit) and promised > max(1, cost - 1) else 0
+
+
+def _withheld(burst: Burst, limit: Limit) -> float:
+    """How many requests were served, beyond the refill, after a reply that said that nothing is left."""
+    tail = list(takewhile(lambda e: not any(_own(e, limit)), reversed(burst.admitted)))[::-1]
+    empty = list(dropwhile(lambda e: not _own(e, limit), tail))
+    return len(empty) - 1 - limit.per_s * (empty[-1].done - empty[0].sent) if empty else 0
+
+
+def _lie(burst: Burst, limit: Limit) -> Observation | None:
+    """What a burst says of what is left that cannot be so; None when it may be."""
     shown = (*burst.admitted[-1:], *((burst.refusal,) if burst.refusal else ()))
-    left = _left(burst)
-    if burst in lies:
-        actual = f"a refusal while {left:.0%} of the quota is said to be left"
-        return broken("refused-with-remaining", f"less than {SHARE:.0%} is left when a limit refuses", actual, *shown
-                      ) if len(lies) >= REFUSALS else undecided("noisy", actual, *shown)
-    last = min((q.remaining or 0 for e in shown[-2:] for q in _usable(e)), default=None)
+    left, more = _left(burst, limit), _overstated(burst, limit)
+    expected = f"less than {SHARE:.0%} is left when a limit refuses"
+    if _announced(burst.refusal):
+        return None
+    if left is not None and left >= SHARE:
+        return broken("refused-with-remaining", expected,
+                      f"a refusal while {left:.0%} of the quota is said to be left", *shown)
+    if more >= SHARE * limit.capacity:
+        return broken("refused-with-remaining", expected, f"a refusal where {more} more were said to be left", *shown)
+    if (served := _withheld(burst, limit)) >= max(TWICE, WITHHELD * limit.capacity):
+        return broken("served-with-none-left", f"less than {WITHHELD:.0%} is served after nothing is said to be left",
+                      f"{served:.0f} requests more than were refilled", *shown)
+    return None
+
+
+def _exhaustion(burst: Burst, limit: Limit) -> Observation:
+    """Whether next to nothing is said to be left around the refusal, by the last reply before it and by its own."""
+    shown = (*burst.admitted[-1:], *((burst.refusal,) if burst.refusal else ()))
+    if _announced(burst.refusal) and (_left(burst, limit) or 0) >= SHARE:
+        return undecided("noisy", "the refusal says that it is not about the quota", *shown)
+    last = max((min(q.remaining or 0 for q in found) for e in shown if (found := _usable(e))), default=None)
     if last is None:
         return undecided("no_sample", "no reply near the refusal says what is left", *shown)
-    if last > max(1, SHARE * limit.capacity):
+    if last > max(1, SHARE * limit.capacity, _cost(burst, limit) - 1):
         return undecided("noisy", f"{last} were said to be left just before the refusal", *shown)
     return holds(*shown)

@@ -121,7 +121,9 @@ def episodes(*probes, wait=2.0, end=AFTER):
 
 @pytest.mark.parametrize(("events", "words"), [
     (episodes(200, 200), ["holds", "holds"]),
-    (episodes(200, 429, 200), ["holds", "?noisy", "holds"]),
+    (episodes(200, 429, 200), ["?noisy"]),
+    (episodes(429, 200, 200, 200, 200), ["?noisy"]),
+    (episodes(429, 200, 200, 429), ["retry-after-too-short", "holds", "holds", "retry-after-too-short"]),
     (episodes(429, 200, 429), ["retry-after-too-short", "holds", "retry-after-too-short"]),
     (episodes(429, 429), ["retry-after-too-short"] * 2),
     (episodes(429, 429, end={"x": "y"}), ["?no_sample"] * 2),
@@ -192,7 +194,17 @@ def exhaustions(count=3, end=None, **changes):
                                 "ratelimit": f'"reads";r={19 - i}, "writes";r=10'},
                 end={"ratelimit-policy": '"reads";q=20, "writes";q=10', "ratelimit": '"reads";r=0, "writes";r=10'}),
     exhaustions(left=lambda i: {"x-ratelimit-remaining": str(19 - i), "x-ratelimit-limit": "20"}, end={}),
-], ids=["true", "not on errors", "conservative", "sometimes", "one left", "two policies", "vendor"])
+    exhaustions(left=lambda i: told(20 - i)),
+    [e for n in range(3) for e in burst(n, 30, at=10.0 * n, left=lambda i: told(19 - i if i < 10 else 29 - i))],
+    [e for n in range(3) for e in burst(n, 4, at=10.0 * n, left=lambda i: told(18 - 5 * i), end=told(3))],
+    [e for n in range(3) for e in burst(n, 4, at=10.0 * n, left=lambda i: {} if i == 3 else told(18 - 5 * i),
+                                       end=told(3))],
+    exhaustions(count=3, left=lambda i: told(max(0, 16 - i))),
+    [e for n in range(3) for e in burst(n, 50, at=10.0 * n, gap=0.1, left=lambda i: told(max(0, 19 - i)))],
+    exhaustions(left=lambda i: {"ratelimit-policy": '"reads";q=20, "day";q=20',
+                                "ratelimit": f'"reads";r={19 - i}, "day";r=0'}),
+], ids=["true", "not on errors", "conservative", "sometimes", "one left", "two policies", "vendor", "before this one",
+        "a new window", "five each", "five each, sometimes", "three withheld", "refilled", "another's nothing"])
 def test_what_is_left_is_told_truly(events):
     assert judge(remaining_is_true, *events) == ["holds"] * 3
 
@@ -201,6 +213,13 @@ def test_what_is_left_is_told_truly(events):
     (exhaustions(left=lambda i: told(19), end=told(19)), "remaining-constant"),
     (exhaustions(left=lambda i: {"x-ratelimit-remaining": "50"}, end={}), "remaining-constant"),
     (exhaustions(count=3, left=lambda i: told(19 - i // 2), end=told(10)), "refused-with-remaining"),
+    (exhaustions(count=3, left=lambda i: told(19 - i // 2), end={}), "refused-with-remaining"),
+    (exhaustions(count=3, left=lambda i: told(22 - i) if i > 2 else told(20), end=told(0)), "refused-with-remaining"),
+    (exhaustions(count=3, left=lambda i: told(min(20, 29 - i)), end=told(0)), "refused-with-remaining"),
+    (exhaustions(count=3, left=lambda i: told(min(20, 29 - i)) if i % 3 else {}, end=told(0)),
+     "refused-with-remaining"),
+    (exhaustions(count=3, left=lambda i: told(max(0, 13 - i)), end=told(0)), "served-with-none-left"),
+    (exhaustions(count=3, left=lambda i: told(max(0, 13 - i)) if i % 3 else {}, end={}), "served-with-none-left"),
 ])
 def test_what_is_left_is_not_told_truly(events, rule):
     assert rules(judge(remaining_is_true, *events)) == {rule}
@@ -208,7 +227,11 @@ def test_what_is_left_is_not_told_truly(events, rule):
 
 @pytest.mark.parametrize(("events", "words"), [
     (exhaustions(2, left=lambda i: told(19 - i // 2), end=told(10)), {"?noisy"}),
-    (exhaustions(left=lambda i: told(19 - i // 2), end={}), {"?noisy"}),
+    (exhaustions(2, left=lambda i: told(min(20, 22 - i))), {"?noisy"}),
+    ([*exhaustions(), *burst(3, at=40.0, left=lambda i: told(min(20, 22 - i)))], {"?noisy"}),
+    ([*exhaustions(left=lambda i: told(max(0, 13 - i))), *burst(3, at=40.0, end=told(0))], {"?noisy"}),
+    (exhaustions(left=lambda i: told(10 - i // 4, quota=5000), end=told(0)), {"?noisy"}),
+    (exhaustions(left=lambda i: told(9 - i // 2 + 9 * (i % 2)), end=told(0)), {"?noisy"}),
     (exhaustions(left=lambda i: {}, end={}), {"?no_sample"}),
     (exhaustions(left=lambda i: told(19 - i // 2), end=told(10),
                  body={"code": "throttled", "type": "x#temporary-reduced-capacity"}), {"?noisy"}),
