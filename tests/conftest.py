@@ -3,9 +3,14 @@
 import gc
 
 import pytest
+from hypothesis import settings
 from stand_in import SECRET, Running
 
 pytest_plugins = ["pytester"]
+
+# How long an example takes is the machine's affair.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture
