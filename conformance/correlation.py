@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from openbell.conformance.asked import asked
 from openbell.events import Exchange
 from openbell.profile import Profile
 from openbell.registry import MUST, Observation, broken, holds, traffic_check
@@ -23,16 +24,19 @@ MOST_IDS = 200_000
 def on_every_reply(exchange: Exchange, target: Profile, _memory: dict[str, Any]) -> Iterator[Observation]:
     """Every reply carries the header once; an error body repeats its value."""
     shape = envelope(target, exchange)
-    if exchange.status is None or shape.trace.header is None or (shape.trace.on == "errors" and exchange.status < 400):
+    # RFC 9110 15.2: a 1xx, such as the 101 of a stream's handshake, is interim; no operation is answered by it.
+    if exchange.status is None or exchange.status < 200 or shape.trace.header is None:
+        return
+    if shape.trace.on == "errors" and exchange.status < 400:
         return
     header, body = correlation(shape, exchange)
-    name = f"{shape.trace.header} on {exchange.method} {exchange.operation or 'an undeclared path'}"
+    name = f"{shape.trace.header} on {exchange.method} {asked(exchange, target)}"
     if not any(header):
         yield broken(f"missing-on-{exchange.status}", name, f"status {exchange.status} without it", exchange)
     elif len(set(header)) > 1:
         yield broken("two-values", f"{name}, once", f"{len(header)} different values", exchange)
     elif exchange.status >= 400 and body and body != header[0]:
-        yield broken("header-body-differ", f"the same id in header and body of {exchange.operation}",
+        yield broken("header-body-differ", f"the same id in header and body of {asked(exchange, target)}",
                      f"header {header[0][:80]!r}, body {body[:80]!r}", exchange)
     else:
         yield holds(exchange)
