@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from openbell.conformance.stream_lives import Life, Update, lag, lives, truth
+from openbell.conformance.stream_lives import DATA, Life, Update, lag, lives, truth
 from openbell.events import Exchange, Fact, Frame, Recording
 from openbell.locate import pointer, text
 from openbell.profile import Profile, Stream
@@ -144,7 +144,7 @@ def _in_gap(story: _Story, one: _Entered, i: int) -> bool:
 
 def _intact(story: _Story, before: Life | None, one: _Entered) -> Iterator[Observation]:
     """A resume after which nothing is missing, and what it is worth."""
-    shown = (one.life.handshake, *(u.event for u in one.updates[:1]))
+    shown = _shown(one)
     if one.mark:
         yield undecided("precondition", "the stream said itself that it does not go on without a gap", one.mark)
     elif before and before.end and "position" in one.at.data:
@@ -158,11 +158,22 @@ def _intact(story: _Story, before: Life | None, one: _Entered) -> Iterator[Obser
             yield holds(*shown, between)
 
 
+def _shown(one: _Entered) -> tuple[Exchange | Frame, ...]:
+    """What asked for the position, and the update that came first after it; the handshake where nothing asked."""
+    script, since = one.at.data["script"], str(one.at.data.get("position", "")).encode()
+    began = max((f.n for f in one.life.facts
+                 if f.name == "stream_script" and f.data["script"] == script and f.n < one.at.n), default=one.at.n)
+    said = [f for f in one.life.frames if f.by == "client" and f.opcode in DATA and began < f.n < one.at.n]
+    asked = next((f for f in said if since in f.payload), one.life.handshake)
+    first = next((u.event for u in one.updates if u.event.n > asked.n), None)
+    return (asked, first) if first else (asked,)
+
+
 def _broken(story: _Story, rule: str, lost: Mapping[int, _Entered]) -> Observation:
     """All that was lost in one way; cited by the first connections that it was lost on, and the truth of it."""
     shown: list[Exchange | Frame] = []
     for one in list({one.life.conn: one for one in lost.values()}.values())[:CITED]:
-        shown += [one.life.handshake, *(u.event for u in one.updates[:1])]
+        shown += _shown(one)
     pages = {story.told[i].event.n: story.told[i].event for i in lost}
     return broken(rule, "every update behind the asked position", f"lost: {named(story.told, sorted(lost))}",
                   *shown, *list(pages.values())[:CITED])

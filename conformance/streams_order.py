@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from openbell.conformance.stream_lives import Life, Update, lives, same_content, truth
-from openbell.events import Recording
+from openbell.events import Recording, labelled
 from openbell.locate import without
 from openbell.profile import Profile, Sequence, Stream
 from openbell.registry import MUST, Observation, broken, check, holds, undecided
@@ -86,15 +86,15 @@ def _number(position: str) -> int:
               "has already sent.")
 def delivered_as_promised(recording: Recording, target: Profile, subject: Subject) -> Iterator[Observation]:
     """No event comes twice in a session; one that comes again has the same id, position and content, but for what the
-    profile says belongs to a delivery; none comes again at all where it was promised exactly once."""
+    profile says belongs to a delivery; none comes again unasked where it was promised exactly once."""
     stream = target.stream[subject.name]
     told = {u.place: u for u in truth(recording, target, stream)}
     first: dict[tuple[str, str], Update] = {}
-    for life in lives(recording, "round"):
-        here, before = set[str | tuple[str, str]](), set(first)
+    for life in (*lives(recording, "round"), *lives(recording, "again")):
+        here, before, unasked = set[str | tuple[str, str]](), set(first), labelled(life.label, "round")
         for update in life.updates(stream):
             known = first.setdefault(update.place, update)
-            again = update.place in before and stream.delivery == "exactly_once"
+            again = update.place in before and stream.delivery == "exactly_once" and unasked
             same = update.id or update.place
             yield _delivery(update, known, told.get(update.place, known), stream, twice=same in here, again=again)
             here.add(same)

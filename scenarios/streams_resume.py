@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from openbell.api import Api
 from openbell.faults import Cut
 from openbell.profile import Profile, Sequence
+from openbell.profile import Stream as Table
 from openbell.registry import Cost, scenario
+from openbell.scenarios.pages import Walk
 from openbell.scenarios.streams import (
     TRUTH_PAGES,
     claims,
@@ -27,7 +29,7 @@ from openbell.scenarios.streams import (
 )
 from openbell.scenarios.streams_access import trespassing
 from openbell.session import Token, principal
-from openbell.stream import Stream
+from openbell.stream import Received, Stream
 from openbell.target import Position, Subject, position
 
 ROUNDS = 30
@@ -39,6 +41,8 @@ MOST_BYTES = 3000
 MOST_RETAINED = 200
 AHEAD = 1_000_000
 BACK = 3
+AGAIN = 10
+TWICE = 2
 ENDED_S = 5.0
 
 
@@ -107,21 +111,53 @@ async def _last(api: Api, subject: Subject, since: Position | None) -> None:
     stream.note("watched", position=stream.position.position if stream.position else "")
 
 
+# --- what was delivered, delivered again
+
+
+def told_by(target: Profile, subject: Subject, walk: Walk) -> list[Position]:
+    """The positions that the truth tells of, in its order."""
+    sequence = target.stream[subject.name].sequence or Sequence(at="/", id="/")
+    return [at for page in walk.pages for row in page.items if (at := position(sequence, row))]
+
+
+async def _again(api: Api, target: Profile, subject: Subject, told: list[Position]) -> None:
+    """Resumes twice at one position a little before the last that was told, well within what is retained: each time
+    what has been delivered before is delivered again. Each ends when the last of it has come, or would have had to."""
+    table, by = target.stream[subject.name], streamer(target, subject)
+    back = min(AGAIN, (table.retention or 2 * AGAIN) // 2, len(told) - 1)
+    for number in range(TWICE if back > 0 else 0):
+        stream = await api.stream(subject.name, by=by, label=f"again:{number}")
+        if not stream.open or await stream.enter(told[-1 - back]) != "ok":
+            return
+        came = await stream.message(lambda m: _stands(m, table, told[-1]), table.within_s)
+        stream.reset()
+        await stream.end(ENDED_S)
+        if came is None:
+            return
+
+
+def _stands(message: Received, table: Table, place: Position) -> bool:
+    """Whether a message is the update of a place."""
+    at = position(table.sequence, message.value) if table.sequence and message.kind == "update" else None
+    return at is not None and (at.position, at.epoch) == (place.position, place.epoch)
+
+
 WRITES = ROUNDS * (LIVE + 1 + GAP) + LAST
 
 
 @scenario(per="stream", where=resumes, claims=claims, needs=needs, allow=("read", "write", "disrupt"),
-          cost=lambda _target, _subject: Cost(reads=ROUNDS + 2 + TRUTH_PAGES, writes=2 * WRITES))
-async def stream_cut_and_resume(api: Api, _target: Profile, subject: Subject) -> None:
+          cost=lambda _target, _subject: Cost(reads=ROUNDS + 2 + TRUTH_PAGES + TWICE, writes=2 * WRITES))
+async def stream_cut_and_resume(api: Api, target: Profile, subject: Subject) -> None:
     """Thirty lives, cut at random points by the client or on the way to it, while updates are made; each is resumed at
-    the last position that was read. Then the truth."""
+    the last position that was read. Then the truth, and what was delivered last once more."""
     place = _Place(None)
     for number in range(ROUNDS):
         place = await _round(api, subject, number, place.since)
         if place.dry:
             break
     await _last(api, subject, place.since)
-    await read_truth(api, subject)
+    walk = await read_truth(api, subject)
+    await _again(api, target, subject, told_by(target, subject, walk))
 
 
 # --- from positions that cannot be served, and from one that can
@@ -172,7 +208,7 @@ async def stream_positions(api: Api, target: Profile, subject: Subject) -> None:
     await _write(api, subject, retained(target, subject), "earlier")
     walk = await read_truth(api, subject)
     sequence = table.sequence or Sequence(at="/", id="/")
-    told = [at for page in walk.pages for row in page.items if (at := position(sequence, row))]
+    told = told_by(target, subject, walk)
     token = await lasting(api, by)
     control = await entered(api, subject, "control", token=token)
     probes = [await _resumed(api, subject, label, since, token)

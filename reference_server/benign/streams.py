@@ -1,16 +1,17 @@
 """Legal ways of keeping a stream, of ending it and of resuming it."""
 
 import time
+from dataclasses import replace
 
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.benign import benign
 from openbell.reference_server.hub import framed
 from openbell.reference_server.money import to_time
 from openbell.reference_server.stream_parts import LOGIN_REFUSED, POSITIONS, Consumer
-from openbell.reference_server.values import Json
+from openbell.reference_server.values import Fields, Json
 from openbell.reference_server.variants import with_streams
 
-POSITION_REFUSED = 4409
+POSITION_REFUSED, SWITCHED = 4409, 101
 LOGINS = frozenset({"unauthenticated", "invalid_token", "token_expired", "invalid_request"})
 GAP = framed({"type": "gap", "channel": "market"})
 
@@ -64,6 +65,16 @@ def delivery_stamped(behaviour: Behaviour) -> Behaviour:
 def sparse_sequence(behaviour: Behaviour) -> Behaviour:
     """The numbers leave gaps; each update names the one before it."""
     return with_streams(behaviour, number=lambda last: last + 1 + last % 3)
+
+
+@benign("handshake-untraced", checks=("COR-001",))
+def handshake_untraced(behaviour: Behaviour) -> Behaviour:
+    """The 101 of a handshake has no correlation id: it is interim, and no operation is answered by it."""
+
+    def fields(correlation: str, status: int) -> Fields:
+        return () if status == SWITCHED else behaviour.trace_fields(correlation, status)
+
+    return replace(behaviour, trace_fields=fields)
 
 
 @benign("refusal-closes", checks=("WSR-005",))

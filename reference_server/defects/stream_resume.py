@@ -77,6 +77,16 @@ def replay_retimed(behaviour: Behaviour) -> Behaviour:
     return with_streams(behaviour, replay=retimed)
 
 
+@defect("replay-altered", catches={"WSR-003": "changed-content"})
+def replay_altered(behaviour: Behaviour) -> Behaviour:
+    """What is replayed tells of another quantity than it did live, as if it were read from the order of today."""
+
+    def altered(one: Json) -> Json:
+        return {**one, "order": {**one["order"], "quantity": "7"}}
+
+    return replaying(behaviour, lambda missed: [altered(one) for one in missed])
+
+
 @defect("stream-reordered", catches={"WSR-001": "reversed"}, also={"WSR-002": "lost-in-gap"})
 def reordered(behaviour: Behaviour) -> Behaviour:
     """The replay begins with the newest update."""

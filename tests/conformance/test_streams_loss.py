@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from made import ended, exchange, fact, frame, profile, recording, said, script
 
 from openbell.conformance.stream_lives import Update
 from openbell.conformance.streams_loss import named, nothing_lost
+from openbell.events import Exchange
 from openbell.profile import Sequence
 from openbell.target import Subject
 
@@ -140,6 +142,35 @@ def test_what_was_lost_on_many_connections_is_one_observation_that_cites_some():
     assert broken[0].actual == "lost: " + ", ".join(str(n) for n in range(2, 41, 2))
     assert len(broken[0].events) <= 9
     assert {type(events[n - 1]).__name__ for n in broken[0].events} == {"Exchange"}
+
+
+def resumed_by(*payloads, early=()):
+    """A life that is resumed behind 1 by what the client says, and whose updates are 3 and 4."""
+    began = replace(fact("stream_script", conn=2, script="resubscribe", answer=None, position=1, epoch="x"), at=10.0)
+    said_ = [frame(one, conn=2, at=10.05, by="client") for one in payloads]
+    shake, *rest = life(2, 10.0, 12.0, [3, 4], since=1)
+    login = frame({"op": "login"}, conn=2, at=10.0, by="client")
+    return [shake, login, *(frame(update(n), conn=2, at=10.0) for n in early), began, *said_, *rest]
+
+
+ASKS, SUBSCRIBES = {"op": "subscribe", "after": {"seq": 1}}, {"op": "choose", "channel": "orders"}
+
+
+@pytest.mark.parametrize(("said_", "early", "cited"), [
+    ([ASKS], (), ASKS), ([SUBSCRIBES, ASKS], (), ASKS), ([ASKS], (9,), ASKS)])
+def test_a_loss_is_shown_by_what_asked_and_what_came_first_after_it(said_, early, cited):
+    events = recording(*WRITES, *resumed_by(*said_, early=early), truth(1, 2, 3, 4))
+    [broken] = [o for o in nothing_lost.judge(events, TARGET, ORDERS) if o.state == "broken"]
+    asked, first = (events[n - 1] for n in broken.events[:2])
+    assert (asked.by, json.loads(asked.payload)) == ("client", cited)
+    assert (first.by, json.loads(first.payload)["seq"]) == ("server", 3)
+
+
+def test_a_journal_in_which_nothing_asks_shows_the_handshake():
+    events = recording(*WRITES, *life(2, 10.0, 12.0, [3, 4], since=1), truth(1, 2, 3, 4))
+    [broken] = [o for o in nothing_lost.judge(events, TARGET, ORDERS) if o.state == "broken"]
+    assert [events[n - 1].label for n in broken.events[:1]] == ["round:2"]
+    assert isinstance(events[broken.events[0] - 1], Exchange)
 
 
 # --- what is told, and what cannot be known

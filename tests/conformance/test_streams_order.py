@@ -194,6 +194,36 @@ def test_what_is_not(lives, told, target, rule):
     assert [w for w in words if w != "holds"] == [rule]
 
 
+def asked_again(*frames, target=LINKED, **once):
+    """What is said of one life, and of one that asked for the same again."""
+    first = life("round:last", at(1, **once), at(2, 1, **once))
+    events = recording(*first, *life("again:0", *frames, conn=2))
+    return [w for w in said(delivered_as_promised.judge(events, target, ORDERS)) if w != "holds"]
+
+
+@pytest.mark.parametrize(("again", "words"), [
+    ([at(1, conn=2, order={"quantity": "1"}), at(2, 1, conn=2, order={"quantity": "1"})], []),
+    ([at(1, conn=2, order={"quantity": "7"}), at(2, 1, conn=2, order={"quantity": "7"})], ["changed-content"] * 2),
+    ([at(2, 1, conn=2, event="new")], ["new-id"]),
+    ([at(2, 1, conn=2), at(2, 1, conn=2)], ["duplicate-in-session"]),
+    ([at(3, 2, conn=2)], []),
+    ([], []),
+], ids=["the same", "altered", "a new id", "twice", "news", "nothing"])
+@pytest.mark.parametrize("target", [LINKED, ONCE], ids=["at least once", "exactly once"])
+def test_what_is_asked_for_again_is_the_same_again(again, words, target):
+    assert asked_again(*again, target=target, order={"quantity": "1"}) == words
+
+
+def test_a_number_may_be_written_otherwise_when_it_comes_again():
+    assert asked_again(frame(b'{"type": "update", "epoch": "x", "seq": 1, "event": "e1", "price": 1.0}', conn=2),
+                       price=1) == []
+
+
+def test_the_order_of_what_is_asked_for_again_is_not_judged_twice():
+    events = [*life("round:0", *chain(1, 2)), *life("again:0", at(2, 1, conn=2), at(1, 0, conn=2), conn=2)]
+    assert said(ordered_without_gaps.judge(recording(*events), LINKED, ORDERS)) == ["holds"]
+
+
 @pytest.mark.parametrize(("named", "once", "again", "words"), [
     (["/sent_at"], {"sent_at": 1}, {"sent_at": 2}, []),
     (["/sent_at"], {"sent_at": 1}, {"sent_at": {"s": 2}}, []),

@@ -10,7 +10,7 @@ from openbell.reference_server.benign import all_benign
 # Those of streams and retries are shown in test_stream_variants.py and test_retries.py, those of load under load.
 ELSEWHERE = ("WS", "CRD-003", "IDM")
 VARIANTS = {one.name: one for one in all_benign() if not any(check.startswith(ELSEWHERE) for check in one.checks)
-            and not one.apply.__module__.endswith(".load")}
+            and not one.apply.__module__.endswith((".load", ".streams"))}
 ACCOUNT = "/v1/accounts/acct-full"
 LIMITED = "/v1/accounts/acct-limits"
 OPEN = "/v1/accounts/acct-pages/orders?status=open&sort=price&limit=5"
