@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from openbell.conformance.asked import asked
 from openbell.conformance.brackets import uncontrolled, unjudged
 from openbell.events import Exchange, Recording, labelled
 from openbell.profile import Profile
@@ -89,6 +90,8 @@ def bad_tokens_refused(recording: Recording, target: Profile, _subject: Subject)
 def _bad_token(probe: Exchange, target: Profile) -> Observation:
     kind, status = probe.label.partition(":")[2], probe.status or 0
     expected = f"a {kind} credential gets 401"
+    if kind.startswith("issued"):
+        return undecided("vacuous", f"the change ({kind.removeprefix('issued-')}) makes no other credential", probe)
     if outcome(target, "ok", probe):
         return broken("bad-token-accepted", expected, f"status {status}: it is accepted", probe)
     if status >= 500:
@@ -117,20 +120,26 @@ _MEANT_FOR_URLS = re.compile(r"x-(?:amz|goog|ms)-.*|signature|sig|sign|ticket", 
                         "OAuth 2.1 and FAPI 2.0: tokens in the query are not accepted"),
                remedy="Read credentials from header fields only, and never write a request's own URL or credentials "
                       "into replies.")
-def no_secret_in_url(exchange: Exchange, target: Profile, _memory: dict[str, Any]) -> Iterator[Observation]:
-    """A token in the query is refused; no secret stands in a link, a redirect or an error body."""
+def no_secret_in_url(exchange: Exchange, target: Profile, memory: dict[str, Any]) -> Iterator[Observation]:
+    """A credential in the query is refused; no secret stands in a link, a redirect or an error body."""
     status, reply = exchange.status, exchange.reply
     probe = labelled(exchange.label, "query-token")
     if status is None or reply is None:
         if probe:
             yield undecided("no_reply", str(exchange.no_reply), exchange)
         return
-    accepted, name = outcome(target, "ok", exchange), exchange.operation or "an undeclared path"
+    accepted, name = outcome(target, "ok", exchange), asked(exchange, target)
+    anonymous: dict[str, bool] = memory.setdefault("anonymous", {})
+    if labelled(exchange.label, "anonymous"):
+        anonymous[name] = 400 <= status < 500 and status != 429 and not outcome(target, "throttled", exchange)
     places = [field for field in _REPLY_FIELDS if _secret_in(reply.field(field) or "")]
     if status >= 400 and _secret_in(reply.content.decode("utf-8", "replace")):
         places.append("the error body")
-    if probe and accepted:
-        yield broken("query-token-accepted", f"{name} refuses a token in the query", f"status {status}", exchange)
+    if probe and accepted and not anonymous.get(name, True):
+        yield undecided("precondition", f"{name} was not refused without any credential", exchange)
+    elif probe and accepted:
+        yield broken("query-token-accepted", f"{name} refuses a credential in the query",
+                     f"status {status} with {secret_in_url(exchange.url) or 'one'}", exchange)
     elif exchange.origin == "har" and accepted and (where := secret_in_url(exchange.url)):
         yield broken("secret-in-url", f"no credential in the URL of {name}", f"a secret in {where}", exchange)
     if places:

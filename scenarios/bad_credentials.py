@@ -1,4 +1,4 @@
-"""Requests without credentials, with ones that nobody issued, and with a token where none belongs: in the URL."""
+"""Requests without credentials, with ones that nobody issued, and with a good one where none belongs: in the URL."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from collections.abc import Callable, Iterator
 
 from openbell.api import Api
 from openbell.building import Alter
-from openbell.profile import Profile
+from openbell.profile import Profile, Step
+from openbell.redact import SHORT
 from openbell.registry import Cost, scenario
 from openbell.scenarios.methods import claims, reader_needed, stand_ins
+from openbell.sensitive import is_parameter
 from openbell.session import principal
 from openbell.target import Subject
 
 NO_JSON = b"["
-QUERY_MEMBER = "access_token"
+QUERY_TOKENS = ("access_token", "token")
+QUERY_KEYS = ("key", "api_key", "apikey")
+MOST_QUERIES = 7
 
 
 # --- without credentials
@@ -108,6 +112,38 @@ def bad_values(dice: random.Random) -> Iterator[tuple[str, Callable[[str], str]]
     yield "malformed-long", lambda value: _letters(dice, 4000)
 
 
+def _cased(value: str) -> str:
+    """Every letter in the other case; hexadecimal digits say the same in either, so a key of those stays as it is."""
+    letters = {c for c in value if c in string.ascii_letters}
+    return value if letters <= set(string.hexdigits) else "".join(c.swapcase() if c in letters else c for c in value)
+
+
+def _extended(value: str, more: str) -> str:
+    """More letters at the end: before the padding of a key in base64, behind which some decoders read nothing."""
+    body = value.rstrip("=")
+    return body + more + value[len(body):]
+
+
+def near_values(dice: random.Random) -> Iterator[tuple[str, Callable[[str], str]]]:
+    """Names of credentials that are nearly a good one, and how each is made from it; only what has no form of its own
+    can be changed so, and be nothing but another one."""
+    yield "case", _cased
+    yield "shortened", lambda value: value.rstrip("=")[:-1]
+    more, before = _letters(dice, 8), _letters(dice, 8)
+    yield "extended", lambda value: _extended(value, more)
+    yield "prefixed", lambda value: before + value
+
+
+def query_names(step: Step) -> tuple[str, ...]:
+    """The parameters in which a server might look for a credential: those of tokens, or the usual ones of keys and
+    those that are named like the header; none for a password."""
+    token = step.kind == "oauth2" or step.header.lower() == "authorization"
+    bare = step.header.lower().removeprefix("x-")
+    own = QUERY_TOKENS if token else (step.header, step.header.lower(), bare, bare.replace("-", "_"))
+    keys = QUERY_KEYS if step.kind == "static" else ()
+    return () if step.kind == "basic" else tuple(dict.fromkeys((*own, *keys)))[:MOST_QUERIES]
+
+
 def for_any_caller(target: Profile) -> str:
     """A protected read that serves every caller, where there is one: who is let in as somebody else shows there."""
     return next((name for name, op in target.operation.items()
@@ -115,25 +151,49 @@ def for_any_caller(target: Profile) -> str:
                 str(target.target.control))
 
 
-BAD = tuple(name for name, _ in bad_values(random.Random(0)))
+BAD = tuple(name for kinds in (bad_values, near_values) for name, _ in kinds(random.Random(0)))
 
 
 @scenario(per="api", claims=claims,
           needs=lambda target, subject: reader_needed(target, subject) or _stack_needed(target),
-          cost=lambda _target, _subject: Cost(reads=len(BAD) + 8))
+          cost=lambda _target, _subject: Cost(reads=len(BAD) + MOST_QUERIES + 9))
 async def bad_tokens(api: Api, target: Profile, _subject: Subject) -> None:
-    """Credentials that nobody issued, an empty one, and a good one in the query, between two ordinary reads."""
+    """Credentials that nobody issued, some of them nearly good, an empty one, and a good one in the query, between two
+    ordinary reads."""
     by, control = str(principal(target)), for_any_caller(target)
     step = target.credential[by].stack[0]
     await api.call(control, by=by, label="control:token")
     for name, change in bad_values(api.random):
         await api.call(control, by=by, label=f"token:{name}", alter=Alter(credential=change))
+    value = await api.session.credential(by)
+    await _nearly(api, by, control, value)
     scheme = {"oauth2": "Bearer", "basic": "Basic", "static": step.template.replace("{secret}", "").strip()}
     await api.call(control, by=by, label="token:malformed-empty",
                    alter=Alter(anonymous=True, headers={step.header: scheme[step.kind]}))
-    if step.kind != "basic":
-        await api.call(control, by=by, label="query-token", alter=Alter(query_token=QUERY_MEMBER))
+    await _in_query(api, by, control, value)
     await api.call(control, by=by, label="control:token")
+
+
+async def _nearly(api: Api, by: str, control: str, value: str) -> None:
+    """Credentials that are nearly good; the label says where the change makes none that nobody issued."""
+    if api.target.credential[by].stack[0].kind == "basic" or _unsigned(value):
+        return
+    for name, change in near_values(api.random):
+        changed = change(value)
+        issued = changed in api.session.redactor.standing_in(changed)
+        await api.call(control, by=by, label=f"token:{'issued-' if issued else ''}{name}",
+                       alter=Alter(credential=change))
+
+
+async def _in_query(api: Api, by: str, control: str, value: str) -> None:
+    """A good credential in the query and nowhere else, by each usual name, beside the same request without any. One
+    that is too short to be masked by its value goes only where it is masked by its name."""
+    usual = query_names(api.target.credential[by].stack[0])
+    names = [name for name in usual if len(value) >= SHORT or is_parameter(name, value)]
+    if names:
+        await api.call(control, by=by, label="anonymous:query", alter=Alter(anonymous=True))
+    for name in names:
+        await api.call(control, by=by, label=f"query-token:{name}", alter=Alter(query_token=name))
 
 
 def _stack_needed(target: Profile) -> str | None:

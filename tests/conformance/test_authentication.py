@@ -2,12 +2,14 @@
 
 import base64
 import random
+import re
 
 import pytest
 from made import exchange, profile, recording, said
 
 from openbell.conformance.authentication import bad_tokens_refused, challenged, no_secret_in_url, secret_in_url
-from openbell.scenarios.bad_credentials import bad_values, for_any_caller, protected
+from openbell.profile import Step
+from openbell.scenarios.bad_credentials import bad_values, for_any_caller, near_values, protected, query_names
 from openbell.target import Subject
 
 TARGET = profile()
@@ -90,6 +92,10 @@ INVALID = 'Bearer realm="openbell", error="invalid_token"'
     ("malformed-long", 431, None, "holds"),
     ("malformed-empty", 401, "Bearer", "holds"),
     ("malformed-space", 403, None, "not-401"),
+    ("case", 401, INVALID, "holds"),
+    ("case", 200, None, "bad-token-accepted"),
+    ("issued-case", 200, None, "?vacuous"),
+    ("issued-shortened", 401, None, "?vacuous"),
 ])
 def test_bad_tokens(kind, status, challenge, word):
     assert judged(bad_tokens_refused, reply(f"token:{kind}", status, challenge)) == [word]
@@ -105,6 +111,20 @@ def test_bad_values_are_bad(token):
     for _, change in bad_values(random.Random(7)):
         assert change(token) != token
         assert len(change(token)) >= 8, "a short one would be reported as a secret that cannot be masked"
+
+
+@pytest.mark.parametrize(("key", "cased", "shortened", "extended"), [
+    ("k3yOfTheDesk-full", "K3YoFtHEdESK-FULL", "k3yOfTheDesk-ful", "k3yOfTheDesk-full????????"),
+    ("0123456789-0123", "0123456789-0123", "0123456789-012", "0123456789-0123????????"),
+    ("c0ffee00-cafe-4bad-8bad-decafbad0000", "c0ffee00-cafe-4bad-8bad-decafbad0000",
+     "c0ffee00-cafe-4bad-8bad-decafbad000", "c0ffee00-cafe-4bad-8bad-decafbad0000????????"),
+    ("c2VjcmV0LWtleQ==", "C2vJCMv0lwTLEq==", "c2VjcmV0LWtle", "c2VjcmV0LWtleQ????????=="),
+])
+def test_what_is_nearly_good_is_made_from_what_is_good(key, cased, shortened, extended):
+    made = {name: change(key) for name, change in near_values(random.Random(7))}
+    assert (made["case"], made["shortened"]) == (cased, shortened)
+    assert re.fullmatch(re.escape(extended).replace(re.escape("?"), "[0-9A-Za-z]"), made["extended"])
+    assert re.fullmatch("[0-9A-Za-z]{8}" + re.escape(key), made["prefixed"])
 
 
 def test_a_web_token_is_changed_where_it_counts():
@@ -145,6 +165,31 @@ def seen(one):
 ])
 def test_secrets_in_urls_and_replies(one, words):
     assert seen(one) == words
+
+
+@pytest.mark.parametrize(("anonymous", "word"), [
+    (401, "query-token-accepted"), (400, "query-token-accepted"), (200, "?precondition"), (429, "?precondition"),
+    (503, "?precondition"), (None, "query-token-accepted")])
+def test_a_credential_in_the_query_is_worth_what_the_request_without_any_was(anonymous, word):
+    memory = {}
+    first = exchange("anonymous:query", anonymous, PROBLEM if anonymous else None)
+    list(no_secret_in_url.traffic(first, TARGET, memory))
+    for name, seen_of in (("list_positions", word), ("list_orders", "query-token-accepted")):
+        probe = exchange("query-token:key", 200, {}, operation=name, url=f"https://a.test/v1?key={TOKEN}")
+        assert said(no_secret_in_url.traffic(probe, TARGET, memory)) == [seen_of]
+
+
+@pytest.mark.parametrize(("step", "names"), [
+    ({"kind": "oauth2", "operation": "issue_token"}, ("access_token", "token")),
+    ({"kind": "basic"}, ()),
+    ({"kind": "static"}, ("access_token", "token", "key", "api_key", "apikey")),
+    ({"kind": "static", "header": "X-Api-Key"}, ("X-Api-Key", "x-api-key", "api-key", "api_key", "key", "apikey")),
+    ({"kind": "static", "header": "X-Desk-Key"},
+     ("X-Desk-Key", "x-desk-key", "desk-key", "desk_key", "key", "api_key", "apikey")),
+    ({"kind": "static", "header": "apikey"}, ("apikey", "key", "api_key")),
+])
+def test_the_names_by_which_a_credential_is_tried_in_the_query(step, names):
+    assert query_names(Step(secret="env:KEY", **step)) == names
 
 
 @pytest.mark.parametrize(("url", "where"), [

@@ -240,6 +240,36 @@ async def token_prefix(caller):
     return (await caller("GET", ACCOUNT, token=caller.token[:-1])).status == 200
 
 
+@probe("token-case-ignored")
+async def token_case_ignored(caller):
+    await full(caller)
+    return (await caller("GET", ACCOUNT, token=caller.token.swapcase())).status == 200
+
+
+@probe("token-suffix-ignored")
+async def token_suffix_ignored(caller):
+    await full(caller)
+    return (await caller("GET", ACCOUNT, token=caller.token + "x")).status == 200
+
+
+@probe("token-prefix-ignored")
+async def token_prefix_ignored(caller):
+    await full(caller)
+    return (await caller("GET", ACCOUNT, token="x" + caller.token)).status == 200
+
+
+@probe("token-end-unread")
+async def token_end_unread(caller):
+    await full(caller)
+    return (await caller("GET", ACCOUNT, token=caller.token[:-1])).status == 200
+
+
+@probe("query-token-renamed")
+async def query_token_renamed(caller):
+    await full(caller)
+    return (await caller("GET", f"{ACCOUNT}?token={caller.token}", token=None)).status == 200
+
+
 @probe("query-token")
 async def query_token(caller):
     await full(caller)
