@@ -148,6 +148,13 @@ def test_what_is_accepted_is_exactly_these_rules_and_in_force(accepted, expected
     assert code == (1 if expected == "fail" else 2)
 
 
+@pytest.mark.parametrize(("expires", "told"), [
+    ("2026-11-25", ": it has expired, its last day was 2026-11-25"), ("2026-11-26", ""), (None, "")])
+def test_an_expired_entry_says_that_it_is_and_when(expires, told):
+    header = replace(HEADER, accepted=(entry("q", expires=expires),))
+    assert stale(header, [verdict(broken("r", "e", "a"), header=header)]) == (f"COR-900 on api (q){told}",)
+
+
 def test_an_undecided_must_can_be_accepted_by_its_reason():
     assert verdict(undecided("budget", "w"), header=replace(HEADER, accepted=(entry("budget"),))).verdict == "accepted"
 

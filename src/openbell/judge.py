@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from openbell.events import Event, Exchange, Fact, Recording
@@ -19,7 +18,7 @@ from openbell.loading import parse
 from openbell.profile import Profile
 from openbell.promises import State
 from openbell.registry import MUST, Check, Level, Observation, Scenario
-from openbell.results import Finding, Result, Verdict, reproduce
+from openbell.results import Finding, Result, Verdict, in_force, reproduce
 from openbell.target import Subject
 
 KEPT = 5
@@ -185,12 +184,6 @@ class Fold:
 
 
 _BROKEN = ("fail", "warn", "info")
-
-
-def in_force(entry: Any, started: str) -> bool:
-    """Whether an entry has not expired by the start of the run; `expires` is a date."""
-    expires = entry.get("expires")
-    return expires is None or datetime.fromisoformat(started).date().isoformat() <= str(expires)
 
 
 def _not_promised(state: State) -> str | None:

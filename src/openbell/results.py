@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 from openbell.journal import Header
@@ -108,9 +109,16 @@ def reproduce(header: Header, check: str) -> str:
     return shlex.join(words)
 
 
+def in_force(entry: Any, started: str) -> bool:
+    """Whether an entry has not expired by the start of the run; `expires` is a date."""
+    expires = entry.get("expires")
+    return expires is None or datetime.fromisoformat(started).date().isoformat() <= str(expires)
+
+
 def stale(header: Header, results: Sequence[Result]) -> tuple[str, ...]:
-    """Accepted entries of the checks of this run that covered nothing."""
+    """Accepted entries of the checks of this run that covered nothing, or have expired, and when."""
     used = [r.accepted for r in results if r.accepted]
     judged = {r.check for r in results}
     return tuple(f"{e['check']} on {e['subject']} ({', '.join(e['rules'])})"
+                 + ("" if in_force(e, header.started) else f": it has expired, its last day was {e['expires']}")
                  for e in header.accepted if e["check"] in judged and dict(e) not in used)
