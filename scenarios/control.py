@@ -5,7 +5,7 @@ Without it a server that answers the same to everything would pass negative prob
 
 from __future__ import annotations
 
-from openbell.api import Api
+from openbell.api import Api, Made
 from openbell.building import Alter
 from openbell.locate import NotJSON, parse_json
 from openbell.profile import Profile
@@ -19,12 +19,12 @@ def _claims(target: Profile, _subject: Subject) -> tuple[Claim, ...]:
 
 
 def _cost(_target: Profile, _subject: Subject) -> Cost:
-    return Cost(reads=4, writes=2)
+    return Cost(reads=5, writes=3)
 
 
 @scenario(per="api", control=True, claims=_claims, cost=_cost)
 async def control(api: Api, target: Profile, _subject: Subject) -> None:
-    """An authenticated read of known shape, an unknown path that must differ, and create and read back."""
+    """An authenticated read of known shape, an unknown path that must differ, and create, read back and undo."""
     by = principal(target)
     why = "the profile has no principal" if by is None else (
         await _read(api, target, by) or await _unknown(api, target, by) or await _create(api, target, by))
@@ -62,4 +62,18 @@ async def _create(api: Api, target: Profile, by: str) -> str | None:
     back = await api.call(read, by=by, label="control:read-back", id=made.id)
     content = back.exchange.reply.content if back.exchange.reply else b""
     same = made_id(target.operation[create], content) == made.id
-    return None if back.ok and same else f"{read} did not give back what {create} made (status {back.status})"
+    if not back.ok or not same:
+        return f"{read} did not give back what {create} made (status {back.status})"
+    await _undo(api, read, made, content)
+    return None
+
+
+async def _undo(api: Api, read: str, made: Made, content: bytes) -> None:
+    """Undoes what was created; a fact says so where it reads afterwards as if nothing had happened."""
+    undone = await api.undo(made)
+    if not undone.ok:
+        return
+    after = await api.call(read, by=made.by, label="control:undone", id=made.id)
+    now = after.exchange.reply.content if after.ok and after.exchange.reply else b""
+    if now and parse_json(now) == parse_json(content):
+        api.note("undo_unseen", operation=undone.exchange.operation, id=made.id, exchange=undone.exchange.n)

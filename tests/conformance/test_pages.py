@@ -51,7 +51,7 @@ from openbell.conformance.cursors import opaque, page_size_limits, readable
 from openbell.conformance.pages_quiet import complete, ordered
 from openbell.conformance.pages_under_writes import cursor_row_gone, no_repeats, no_skips
 from openbell.conformance.walks import key_of_item
-from openbell.events import Exchange, Message, Recording
+from openbell.events import Exchange, Fact, Message, Recording
 from openbell.profile import Profile, SortKey
 from openbell.registry import Check
 from openbell.scenarios.cursors import cursor_tampering, edited, flipped, page_sizes
@@ -147,6 +147,36 @@ def test_a_target_that_always_asks_to_start_again_is_not_decided() -> None:
         return keyset(view, mark)
     recording = record(pages_cursor_row, cutting(never)(random.Random(16)))
     assert {o.state for o in observed(cursor_row_gone, recording)} == {"undecided"}
+
+
+class Staying(Server):
+    """A cancel is answered as one that worked, and changes nothing."""
+
+    def write(self, by: str, op: str, params: Any) -> Any:
+        return (200, {"id": params["id"]}) if op == "cancel" else super().write(by, op, params)
+
+
+def test_a_row_that_never_left_decides_nothing() -> None:
+    recording = record(pages_cursor_row, Staying(keyset, random.Random(20)))
+    assert {o.reason for o in observed(cursor_row_gone, recording)} == {"precondition"}
+    assert all("is still listed afterwards" in o.actual for o in observed(cursor_row_gone, recording))
+
+
+def test_a_row_that_nobody_looked_for_afterwards_decides_nothing() -> None:
+    recording = record(pages_cursor_row, cutting(row_looked_up(gone))(random.Random(21)))
+    walked = [f for f in recording.facts("walk") if f.data["script"] == REFERENCE]
+    unread = Recording(tuple(e for e in recording if e not in walked[1:]))
+    assert {o.reason for o in observed(cursor_row_gone, unread)} == {"precondition"}
+
+
+@pytest.mark.parametrize(("before", "word"), [(True, "cursor-row-error"), (False, "precondition")])
+def test_a_look_that_was_cut_short_shows_only_that_rows_left_which_it_showed_before(before: bool, word: str) -> None:
+    recording = record(pages_cursor_row, cutting(row_looked_up(gone))(random.Random(22)))
+    first = next(iter(recording.facts("walk")))
+    cut = Recording(tuple(
+        replace(e, data={**e.data, "ended": "long", "pages": e.data["pages"] if before or e is not first else []})
+        if isinstance(e, Fact) and e.name == "walk" and e.data["script"] == REFERENCE else e for e in recording))
+    assert word in {o.rule or o.reason for o in observed(cursor_row_gone, cut)}
 
 
 def test_all_six_scripts_are_walked_with_reference_walks_between_them() -> None:
