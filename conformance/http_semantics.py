@@ -11,7 +11,7 @@ from openbell.locate import parse_json
 from openbell.profile import Profile
 from openbell.registry import MUST, Observation, broken, check, holds, traffic_check, undecided
 from openbell.scenarios.invalid_input import invalid_bodies, invalid_queries
-from openbell.scenarios.methods import odd_methods, odd_writes
+from openbell.scenarios.methods import declared, odd_methods, odd_writes
 from openbell.target import Subject, edge_made, media_type, outcome
 
 # --- HTTP-001
@@ -24,14 +24,22 @@ from openbell.target import Subject, edge_made, media_type, outcome
        remedy="Let the router write Allow from the same table that it dispatches by.")
 def truthful_allow(recording: Recording, target: Profile, _subject: Subject) -> Iterator[Observation]:
     """An undocumented method is refused; a 405 lists what works and nothing that it refuses. 404 and 501 will do."""
-    if failed := uncontrolled(recording, target):
-        yield failed
-        return
-    probes = list(recording.exchanges("method"))
-    refused = {e.method for e in probes if e.status == 405}
-    works = {e.method for e in recording.exchanges("control")}
-    for probe in probes:
-        yield from _method(probe, target, refused, works)
+    for name in dict.fromkeys(e.operation for e in recording.exchanges()):
+        here = Recording(tuple(e for e in recording.exchanges() if e.operation == name))
+        if failed := uncontrolled(here, target):
+            yield failed
+            continue
+        probes = list(here.exchanges("method"))
+        refused = {e.method for e in probes if e.status == 405}
+        works = {e.method for e in here.exchanges("control")} | (_declared(target, name) - refused)
+        for probe in probes:
+            yield from _method(probe, target, refused, works)
+
+
+def _declared(target: Profile, name: str | None) -> frozenset[str]:
+    """The methods that the profile declares on an operation's path."""
+    op = target.operation.get(name or "")
+    return declared(target, op.path.partition("?")[0]) if op else frozenset()
 
 
 def _method(probe: Exchange, target: Profile, refused: set[str], works: set[str]) -> Iterator[Observation]:

@@ -110,11 +110,12 @@ def cursor_row_gone(recording: Recording, target: Profile, subject: Subject) -> 
 def _still_there(walk: Walk, gone: list[Write], every: tuple[Walk, ...]) -> Observation | None:
     """Why the rows cannot be taken for gone; None when the first whole look after the walk shows none of them. One
     that was cut short shows that only of rows which a look before the walk showed."""
-    look = next((w for w in every if w.script == REFERENCE and w.start >= walk.end and w.ended in {"end", "long"}), None)
+    looks = [w for w in every if w.script == REFERENCE]
+    look = next((w for w in looks if w.start >= walk.end and w.ended in {"end", "long"}), None)
     if look is None:
         return undecided("precondition", "the listing was not read again: whether the row left is not known",
                          *(w.exchange for w in gone))
-    before_it = {item for w in every if w.script == REFERENCE and w.end <= walk.start for item in w.servings()}
+    before_it = {item for w in looks if w.end <= walk.start for item in w.servings()}
     if left := [w for w in gone if w.item in look.servings()]:
         return undecided("precondition", f"the row did not leave: {left[0].exchange.method} got status "
                          f"{left[0].exchange.status}, and {left[0].item} is still listed afterwards", left[0].exchange)

@@ -16,6 +16,8 @@ from openbell.target import Subject
 
 READING = ("QUERY", "PROPFIND", "SEARCH", "OPTIONS", "HEAD")
 WRITING = ("PUT", "PATCH")
+ODD = "PROPFIND"
+PATHS = 3
 NO_SUCH_VERSION = '"openbell-no-such-version"'
 STAND_IN = "openbell-unknown"
 _FIELD = re.compile(r"\{([a-z_]+)\}")
@@ -47,6 +49,24 @@ def undeclared(target: Profile, methods: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(m for m in methods if m not in declared)
 
 
+def shared_paths(target: Profile, by: str) -> tuple[str, ...]:
+    """Of a few paths with several declared methods, besides the control's, the operation that reads them. No path to a
+    single item is among them: what a method may do there depends on the item."""
+    found = {target.operation[str(target.target.control)].path.partition("?")[0]: ""}
+    for name, op in target.operation.items():
+        path = op.path.partition("?")[0]
+        fixed = "{id}" not in path and not stand_ins(target, op, by, {})
+        if op.method == "GET" and fixed and len(declared(target, path)) > 1:
+            found.setdefault(path, name)
+    return tuple(filter(None, found.values()))[:PATHS]
+
+
+def declared(target: Profile, path: str) -> frozenset[str]:
+    """The methods that the profile declares on a path and lets the harness use."""
+    return frozenset(op.method for op in target.operation.values() if op.path.partition("?")[0] == path and (
+        not op.writes or "write" in target.target.allow))
+
+
 async def _probe(api: Api, target: Profile, methods: tuple[str, ...], headers: dict[str, str | None]) -> None:
     by, control = str(principal(target)), str(target.target.control)
     await api.call(control, by=by, label="control:method")
@@ -56,10 +76,16 @@ async def _probe(api: Api, target: Profile, methods: tuple[str, ...], headers: d
 
 
 @scenario(per="api", claims=claims, needs=reader_needed,
-          cost=lambda _target, _subject: Cost(reads=len(READING) + 4))
+          cost=lambda _target, _subject: Cost(reads=len(READING) + 4 + 3 * PATHS))
 async def odd_methods(api: Api, target: Profile, _subject: Subject) -> None:
-    """Safe methods that the profile does not declare, between two ordinary reads."""
+    """Safe methods that the profile does not declare, between two ordinary reads; one of them also on paths that have
+    several methods."""
     await _probe(api, target, READING, {})
+    by = str(principal(target))
+    for name in shared_paths(target, by):
+        await api.call(name, by=by, label="control:method")
+        await api.call(name, by=by, label=f"method:{ODD}", alter=Alter(method=ODD))
+        await api.call(name, by=by, label="control:method")
 
 
 @scenario(per="api", claims=claims, needs=reader_needed, allow=("read", "write"),

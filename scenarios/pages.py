@@ -166,10 +166,14 @@ async def _once(walk: Walk, between: Script | None, size: int | None, max_pages:
     return "long"
 
 
-async def reference(walk: Walk) -> None:
-    """Reads the listing in the largest pages: what it shows with nothing going on, and to nobody's disadvantage."""
+async def reference(walk: Walk) -> int | None:
+    """Reads the listing in the largest pages: what it shows with nothing going on, and to nobody's disadvantage.
+
+    Returns how many items it holds; None where that is not known.
+    """
     look = Walk(walk.api, walk.target, walk.listing, walk.by, REFERENCE)
-    await go(look, size=walk.page.maximum, max_pages=REFERENCE_PAGES, query=ascending(walk.collection))
+    ended = await go(look, size=walk.page.maximum, max_pages=REFERENCE_PAGES, query=ascending(walk.collection))
+    return len(look.served) if ended == "end" else None
 
 
 # --- writes between the pages, each a fact that names its exchange, the item and the kind

@@ -49,13 +49,13 @@ def quiet_claims(target: Profile, subject: Subject) -> tuple[Claim, ...]:
 
 def _cost(target: Profile, subject: Subject) -> Cost:
     own = own_fixtures(target, subject)
-    return Cost(reads=SMALL_PAGES + 4 * MIDDLE_PAGES + 2 * REFERENCE_PAGES, writes=2 * FIXTURES * own)
+    return Cost(reads=SMALL_PAGES + 5 * MIDDLE_PAGES + 2 * REFERENCE_PAGES, writes=2 * FIXTURES * own)
 
 
 @scenario(per="collection", where=paged, claims=quiet_claims, cost=_cost)
 async def pages_quiet(api: Api, target: Profile, subject: Subject) -> None:
     """The whole listing in the largest pages; then in small ones, twice in middle ones, and downwards where it can be
-    sorted so; then in the largest again. Nothing is written meanwhile."""
+    sorted so; in pages that leave one item for the last; then in the largest again. Nothing is written meanwhile."""
     walk = Walk(api, target, subject.name, pager(target), "fixtures")
     size = MIDDLE
     if own_fixtures(target, subject):
@@ -64,14 +64,22 @@ async def pages_quiet(api: Api, target: Profile, subject: Subject) -> None:
         if len(made) < FIXTURES:
             raise Skip("precondition", f"only {len(made)} of {FIXTURES} fixtures could be made")
     up, down = ascending(walk.collection), walk.collection.sorts.get("descending")
-    await reference(walk)
+    items = await reference(walk)
     await go(_named(walk, "small"), size=SMALL, max_pages=SMALL_PAGES, query=up)
     for name in ("first", "again"):
         await go(_named(walk, name), size=size, max_pages=MIDDLE_PAGES, query=up)
     if down:
         await go(_named(walk, "descending"), size=size, max_pages=MIDDLE_PAGES, query=down)
     await go(_named(walk, "default"), size=None, max_pages=MIDDLE_PAGES, query=up)
+    if items and (odd := one_over(items, walk.page.maximum or items)):
+        await go(_named(walk, "one_over"), size=odd, max_pages=MIDDLE_PAGES, query=up)
     await reference(walk)
+
+
+def one_over(items: int, most: int) -> int | None:
+    """The largest page size that leaves one item for the last of a few pages; None without any."""
+    fit = (size for size in range(min(most, items - 1), 1, -1) if items % size == 1)
+    return next((size for size in fit if items // size < MIDDLE_PAGES), None)
 
 
 def _named(walk: Walk, name: str) -> Walk:

@@ -7,6 +7,7 @@ from made import exchange, fact, profile, recording, said
 
 from openbell.conformance.http_semantics import invalid_refused, status_in_class, truthful_allow
 from openbell.scenarios.invalid_input import MOST_BODIES, body_variants
+from openbell.scenarios.methods import shared_paths
 from openbell.target import Subject
 
 API = Subject("api")
@@ -65,6 +66,37 @@ def test_allow_is_compared_with_every_refusal():
                                       (GOOD,)])
 def test_without_its_bracket_nothing_is_decided(controls):
     assert judged(truthful_allow, *controls, method("SEARCH", 405)) == ["?control_failed"]
+
+
+def orders(label, status=200, **more):
+    return exchange(label, status, operation="list_open_orders", **more)
+
+
+@pytest.mark.parametrize(("allow", "words"), [
+    ("GET, HEAD, POST", ["holds"]), ("", ["holds"]), ("GET, HEAD", ["allow-lacks-working"]),
+    ("POST", ["allow-lacks-working"]), ("GET, POST, SEARCH", ["holds"])])
+def test_allow_has_every_declared_method_of_its_own_path(allow, words):
+    probe = orders("method:PROPFIND", 405, method="PROPFIND", fields={"Allow": allow})
+    control = method("SEARCH", 405, allow="GET, HEAD")
+    assert judged(truthful_allow, GOOD, control, GOOD, orders("control:method"), probe, orders("control:method")) == [
+        "holds", *words]
+
+
+def test_a_write_that_the_harness_may_not_send_is_not_asked_for():
+    target = profile(target={"allow": ("read",)})
+    probe = orders("method:PROPFIND", 405, method="PROPFIND", fields={"Allow": "GET"})
+    assert judged(truthful_allow, orders("control:method"), probe, orders("control:method"), target=target) == ["holds"]
+
+
+def test_a_path_that_could_not_be_read_decides_nothing_of_the_others():
+    failed = [orders("control:method", 404), orders("method:PROPFIND", 405), orders("control:method", 404)]
+    assert judged(truthful_allow, GOOD, method("SEARCH", 404), GOOD, *failed) == ["holds", "?control_failed"]
+
+
+def test_paths_with_several_methods_are_probed_but_none_to_a_single_item():
+    assert shared_paths(TARGET, "full") == ("list_open_orders",)
+    assert shared_paths(profile(target={"control": "list_open_orders"}), "full") == ()
+    assert shared_paths(profile(target={"allow": ("read",)}), "full") == ()
 
 
 # --- HTTP-008

@@ -56,7 +56,7 @@ from openbell.profile import Profile, SortKey
 from openbell.registry import Check
 from openbell.scenarios.cursors import cursor_tampering, edited, flipped, page_sizes
 from openbell.scenarios.pages import KEYED, REFERENCE, pages_cursor_row, pages_one_sided
-from openbell.scenarios.pages_quiet import pages_quiet
+from openbell.scenarios.pages_quiet import one_over, pages_quiet
 
 SCENARIOS = {check.id: (check.evidence[0], check) for check in (
     complete, no_skips, no_repeats, ordered, cursor_row_gone, opaque, page_size_limits)}
@@ -213,6 +213,23 @@ def test_the_story_of_a_skip_names_the_write_and_the_pages() -> None:
 
 
 # --- quiet listings
+
+
+@pytest.mark.parametrize(("items", "most", "size"), [
+    (20, 200, 19), (21, 200, 20), (21, 10, 10), (20, 10, None), (2, 200, None), (3, 200, 2), (0, 5, None),
+    (401, 20, None), (201, 20, 20), (401, 40, 40)])
+def test_the_size_that_leaves_one_item_for_the_last_page(items: int, most: int, size: int | None) -> None:
+    assert one_over(items, most) == size
+
+
+@pytest.mark.parametrize("rows", [0, 7])
+def test_a_lone_last_row_that_is_lost_is_seen(rows: int) -> None:
+    def lone(view: View, mark: Mark) -> Page:
+        page, following = keyset(view, mark)
+        return page, following if following and sum(view.after(r, following) for r in view.rows) > 1 else None
+    server = cutting(lone)(random.Random(23))
+    server.rows["owner"] = {f"owner-{i:03}": Decimal(i) for i in range(rows)}
+    assert "incomplete" in rules(complete, record(pages_quiet, server))
 
 
 @pytest.mark.parametrize("check", [complete, ordered])

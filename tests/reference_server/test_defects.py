@@ -161,6 +161,7 @@ def said(name, test, url, method="GET", **options):
 said("allow-missing", lambda got: got.status == 405 and got.one("allow") is None, ACCOUNT, "QUERY")
 said("allow-lists-refused", lambda got: "QUERY" in got.one("allow"), ACCOUNT, "QUERY")
 said("allow-lacks-working", lambda got: got.status == 405 and got.one("allow") == "HEAD", ACCOUNT, "QUERY")
+said("allow-reads-only", lambda got: got.one("allow") == "GET, HEAD", ACCOUNT + "/orders", "PROPFIND")
 said("method-fails", lambda got: got.status == 500, ACCOUNT, "QUERY")
 said("method-accepted", lambda got: got.status == 200, ACCOUNT, "PROPFIND")
 said("anonymous-forbidden", lambda got: got.status == 403, ACCOUNT, token=None)
@@ -319,6 +320,13 @@ async def endless(caller):
 async def next_after_end(caller):
     pages, ended = await quiet(caller)
     return ended == "error" and len(set(ids(pages))) == 12
+
+
+@probe("lone-last-row-lost")
+async def lone_last_row_lost(caller):
+    await pages_caller(caller, 11)
+    pages, ended = await walk(caller)
+    return ended == "end" and len(ids(pages)) == 10
 
 
 @probe("sealed-offset")
