@@ -37,6 +37,7 @@ from openbell.loadprofiles.remade import plan_from
 from openbell.loadprofiles.sampling import Sampler
 from openbell.loadprofiles.storm import Place, Weather
 from openbell.loadprofiles.users import DeclaredUser, Desk, install
+from openbell.named import header_names
 from openbell.redact import Redactor
 
 TICK_S = 0.5
@@ -101,6 +102,7 @@ class Worker:
         self.target = parse(setup["profile"], "the profile")
         self.plan = plan_from(setup["plan"])
         self.redactor = Redactor()
+        self.redactor.heed(header_names(self.target))
         phases = tuple(p.name for p in self.plan.profile.phases)
         arrivals = self.plan.arrivals(setup["index"], setup["workers"])
         self.engine = Engine(arrivals, phases, setup["width"], best_clock())

@@ -250,7 +250,7 @@ class Api:
     def frame(self, stream: Stream, at: float, by: By, opcode: int, payload: bytes) -> bool:
         """Appends a frame of a stream; False when the run has no room for more."""
         return self.session.frame(Frame(0, self.scenario, stream.label, stream.route, stream.conn, at, by, opcode,
-                                        payload))
+                                        payload), stream.secret if by == "client" else ())
 
     async def mint(self, by: str) -> Token:
         """A new token of the principal's own, never renewed. It counts as a read."""

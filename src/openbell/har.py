@@ -28,6 +28,7 @@ from openbell import __version__
 from openbell.events import Exchange, Fact, Headers, Message
 from openbell.journal import FORMAT, Header, Journal, JournalError, read
 from openbell.loading import dumped
+from openbell.named import header_names
 from openbell.profile import Operation, Profile, Target
 from openbell.redact import Leak, Redactor
 from openbell.run import Options, made, new_run, select
@@ -77,6 +78,7 @@ def to_journal(files: Iterable[Path], target: Profile | None, only: tuple[str, .
     if not checks:
         raise JournalError(f"none of the checks {', '.join(only)} judges recorded traffic: they need a run")
     redactor = Redactor()
+    redactor.heed(header_names(target) if target else ())
     entries = list(_entries(files))
     hosts = _hosts(entries, target)
     kept = [entry for entry in entries if _host(entry.url) in hosts]

@@ -9,10 +9,11 @@ JSON members keep their quotes, credentials their scheme, cookies their names an
 letters written as escapes are not seen through.
 """
 
+import json
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
@@ -55,6 +56,8 @@ class Redactor:
         self._needles: dict[bytes, list[tuple[Needle, bytes]]] = {}
         self._loose: list[tuple[Needle, bytes]] = []
         self._members: set[bytes] = set(sensitive.MEMBERS)
+        self._headers: set[str] = set()
+        self._parameters: set[str] = set()
         self._automaton: BytesAhoCorasick | None = None
         self._patterns: list[bytes] = []
 
@@ -62,6 +65,14 @@ class Redactor:
     def short(self) -> tuple[str, ...]:
         """The names (`owner.kind`) of the secrets that are too short to be sought by value, in learning order."""
         return tuple(dict.fromkeys(self._short))
+
+    def heed(self, headers: Collection[str]) -> None:
+        """From now on the values of these headers (lower case) are secret, also where members or parameters bear
+        their names; not for a bare word: `token` may be the name of a coin there."""
+        self._headers.update(headers)
+        self._parameters.update(name for name in headers if name and not name.isalnum())
+        self._members.update(name.encode() for name in self._parameters)
+        self._automaton = None
 
     def learn(self, value: str, owner: str, kind: str) -> str:
         """Registers a secret and returns its placeholder; a value learnt before keeps the one it has.
@@ -99,6 +110,14 @@ class Redactor:
         spans, names = self._seen(value)
         return _masked(value, _merged([*spans, *self._named(value, names, spans)]))
 
+    def sent(self, message: bytes, members: Iterable[str]) -> bytes:
+        """The same for a message of the harness's own, and the values of exactly these members."""
+        masked = self.data(message)
+        written = [json.dumps(name)[1:-1].encode() for name in members]
+        names = [(name, found.end()) for name in written
+                 for found in re.finditer(rb'(?<=")' + re.escape(name), masked)]
+        return _masked(masked, self._named(masked, sorted(names, key=lambda name: name[1]), []))
+
     def unfinished(self, value: bytes) -> bytes:
         """The same for bytes that broke off: a known secret's beginning of SHORT characters at their end is masked."""
         masked = self.data(value)
@@ -113,10 +132,11 @@ class Redactor:
         """Header lines masked by value, then by name. Schemes, cookie names and cookie attributes stay."""
         return tuple((self.data(name), self._header(name, self.data(value))) for name, value in headers)
 
-    def url(self, url: str) -> str:
-        """A URL masked by value; then its user information and its sensitive parameters (query, fragment) by name."""
+    def url(self, url: str, parameter: str | None = None) -> str:
+        """A URL masked by value; then its user information and its sensitive parameters (query, fragment) by name, and
+        the parameter in which the harness itself has sent a secret."""
         url = sensitive.USERINFO.sub(lambda found: self._value_or_name(found[0], "userinfo"), self.text(url))
-        return sensitive.PARAMETER.sub(self._parameter, url)
+        return sensitive.PARAMETER.sub(lambda found: self._parameter(found, parameter), url)
 
     def gate(self, line: bytes) -> None:
         """Raises Leak if a known secret, in any spelling, stands in `line`."""
@@ -130,8 +150,8 @@ class Redactor:
         every message first, then mask them all: so each copy is found, wherever it stands.
         """
         for name, value in (
-            *sensitive.header_fields(headers),
-            *sensitive.url_fields(url),
+            *sensitive.header_fields(headers, self._headers),
+            *sensitive.url_fields(url, self._parameters),
             *sensitive.body_fields(content),
         ):
             self._members.add(name.encode("utf-8", "surrogatepass"))
@@ -203,7 +223,8 @@ class Redactor:
     def _header(self, name: bytes, value: bytes) -> bytes:
         if name.lower() in (b"cookie", b"set-cookie"):
             return self._cookies(name.lower(), value)
-        if self._keeps(value) or not sensitive.is_header(name):
+        named = name.decode("latin-1").lower() in self._headers or sensitive.is_header(name)
+        if self._keeps(value) or not named:
             return value
         scheme = sensitive.SCHEME.match(value)
         return (scheme[0] if scheme else b"") + self._by_name(name)
@@ -216,9 +237,10 @@ class Redactor:
 
         return sensitive.COOKIE.sub(masked, value, count=1 if name == b"set-cookie" else 0)
 
-    def _parameter(self, found: re.Match[str]) -> str:
+    def _parameter(self, found: re.Match[str], sent: str | None) -> str:
         name = unquote_plus(found["name"])
-        if not sensitive.is_parameter(name, found["value"]):
+        named = name == sent or name.lower() in self._parameters
+        if not named and not sensitive.is_parameter(name, found["value"]):
             return found[0]
         return f"{found['before']}{found['name']}={self._value_or_name(found['value'], name)}"
 

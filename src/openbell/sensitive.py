@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
@@ -102,14 +102,14 @@ def _closing(content: bytes, start: int, escapes: int, quote: bytes) -> int:
     return limit
 
 
-def header_fields(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+def header_fields(headers: Iterable[tuple[bytes, bytes]], also: Container[str] = ()) -> Iterator[tuple[str, str]]:
     """Names (lower case) and secret values of header lines: without scheme, cookies one by one, Basic also opened."""
     for name, value in headers:
         lowered = name.decode("latin-1").lower()
         if lowered in ("cookie", "set-cookie"):
             pairs = list(COOKIE.finditer(value))[: 1 if lowered == "set-cookie" else None]
             yield from (("cookie", _text(pair["value"].strip())) for pair in pairs)
-        elif is_header(name):
+        elif lowered in also or is_header(name):
             yield from ((lowered, secret) for secret in _credentials(value.strip()))
 
 
@@ -124,13 +124,13 @@ def _credentials(value: bytes) -> Iterator[str]:
             return
 
 
-def url_fields(url: str) -> Iterator[tuple[str, str]]:
+def url_fields(url: str, also: Container[str] = ()) -> Iterator[tuple[str, str]]:
     """Names and secret values in a URL's user information, query and fragment, as written and decoded."""
     for info in USERINFO.findall(url):
         yield from (("userinfo", part) for part in (info, unquote(info.partition(":")[2])))
     for found in PARAMETER.finditer(url):
         name, value = unquote_plus(found["name"]).lower(), found["value"]
-        if is_parameter(name, value) or sounds_secret(name):
+        if name in also or is_parameter(name, value) or sounds_secret(name):
             yield from ((name, part) for part in (value, unquote(value), unquote_plus(value)))
 
 

@@ -12,7 +12,7 @@ import itertools
 import ssl
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from openbell.building import Alter, build, with_query
 from openbell.events import Exchange, Fact, Frame, Message, Origin
 from openbell.journal import Journal
 from openbell.locate import parse_json, pointer
+from openbell.named import header_names
 from openbell.permits import Permits
 from openbell.profile import Operation, Profile, Step
 from openbell.proxying import Proxy, ProxyLost
@@ -116,6 +117,7 @@ class Session:
         self._hosts = {urlsplit(target.target.base_url).netloc, *target.target.hosts}
         self.stamp = uuid.uuid4().hex[:10]
         self._counter = itertools.count(1)
+        redactor.heed(header_names(target))
         for name, credential in target.credential.items():
             for step in credential.stack:
                 redactor.learn(secrets[step.secret], name, "secret")
@@ -225,15 +227,18 @@ class Session:
         return self.journal.append(Exchange(
             n=0, scenario=call.scenario, label=call.label, origin=call.origin,
             route=call.via.route if call.via else "direct", conn=answer.conn, principal=call.by, operation=operation,
-            method=request.method, url=self.redactor.url(request.url),
+            method=request.method, url=self.redactor.url(request.url, call.alter.query_token),
             request=self._clean(answer.request), status=answer.status,
             reply=self._read(self._clean(answer.reply)) if answer.reply else None,
             no_reply=_blamed(answer.no_reply, call),
             sent=answer.sent, first=answer.first, done=answer.done))
 
-    def frame(self, frame: Frame) -> bool:
-        """Redacts and appends a frame; False, and no more than its beginning, when the run has no room for it."""
-        payload, values = self.redactor.data(frame.payload), frame.payload.count(b",")
+    def frame(self, frame: Frame, members: Iterable[str] = ()) -> bool:
+        """Redacts and appends a frame; False, and no more than its beginning, when the run has no room for it.
+
+        `members` are those that hold the token in a message of the harness's own.
+        """
+        payload, values = self.redactor.sent(frame.payload, members), frame.payload.count(b",")
         if values <= MAX_VALUES:
             self._room -= FRAME + 2 * len(payload) + VALUE * values
         room = values <= MAX_VALUES and self._room >= 0

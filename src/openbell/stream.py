@@ -21,6 +21,7 @@ from openbell.building import filled
 from openbell.events import Exchange, Fact, Route
 from openbell.frames import By, Ending, Wire
 from openbell.locate import NotJSON, parse_json
+from openbell.named import token_members
 from openbell.profile import MessageClass
 from openbell.profile import Stream as Table
 from openbell.redact import Leak
@@ -55,6 +56,7 @@ class Stream:
                  ) -> None:
         self.api, self.name, self.by, self.label, self.values, self.token = api, name, by, label, values, token
         self.table: Table = api.target.stream[name]
+        self.secret = token_members(self.table)
         self.conn = next_connection()
         self.route: Route = api.via.route if api.via else "direct"
         self.handshake: Exchange | None = None
