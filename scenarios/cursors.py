@@ -228,7 +228,7 @@ def _sizes_claims(target: Profile, subject: Subject) -> tuple[Claim, ...]:
 
 
 def _sizes_cost(target: Profile, subject: Subject) -> Cost:
-    made = _rows_to_make(page_of(target, subject.name), target.target.max_created) * own_fixtures(target, subject)
+    made = _rows_to_make(page_of(target, subject.name), MOST_ROWS) * own_fixtures(target, subject)
     return Cost(reads=len(SIZES) + len(UNBOUNDED) + 5 + 2 * LOOKS, writes=2 * made)
 
 

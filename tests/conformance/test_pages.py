@@ -401,6 +401,15 @@ def test_only_half_of_what_may_be_created_fills_the_listing(most: int, made: int
     assert bool(decided(page_size_limits, recording, target)) == (made == 201)
 
 
+def test_a_few_rows_are_made_where_few_may_be_and_few_are_missing() -> None:
+    target = TARGET.model_copy(update={"target": TARGET.target.model_copy(update={"max_created": 40})})
+    server = having()(random.Random(19))
+    server.rows["owner"] = {f"owner-{i:03}": Decimal(i) for i in range(190)}
+    recording = record(page_sizes, server, target)
+    assert sum(f.data["kind"] == "insert" for f in recording.facts("write")) == 11
+    assert decided(page_size_limits, recording, target) >= page_size_limits.minimum
+
+
 def test_the_longest_listing_is_read_where_none_may_be_filled() -> None:
     full = TARGET.credential["owner"].model_copy(update={"sacrificial": ()})
     target = READ_ONLY.model_copy(update={"credential": {**TARGET.credential, "full": full}})
