@@ -2,7 +2,8 @@
 
 Three nets, one behind the other. By value: each secret given or received is learned, and every spelling of it
 (disguise.py) is masked wherever it stands. By name: what a field says is secret is masked though nobody learned it
-(sensitive.py), and so are the fields that a profile names (named.py). At the door: `gate` refuses a line in which a known secret can still be read.
+(sensitive.py), and so are the fields that a profile names (named.py). At the door: `gate` refuses a line in which a
+known secret can still be read.
 
 A value under SHORT characters would mask innocent text, so it is masked by name alone. What is masked stays in shape:
 JSON members keep their quotes, credentials their scheme, cookies their names and attributes. Base64 within base64 and
