@@ -16,6 +16,7 @@ from openbell.results import Result, Results, Verdict
 CUT = " … (cut)"
 FEW = 3
 SILENT = "the profile is silent"
+ACCIDENTS = frozenset({"budget", "control_failed", "no_reply", "precondition"})
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff]")
@@ -112,9 +113,10 @@ def told(row: tuple[Result, ...]) -> tuple[str, str, str]:
 def blocking(results: Results) -> tuple[Result, ...]:
     """The results that an entry of accepted.toml would have to cover before the run conforms.
 
-    A failed control is nothing to accept: it is to be mended first.
+    What was cut short, had no reply or lacked what it needs is nothing to accept, nor is a failed control: that is to
+    be mended first.
     """
-    return tuple(r for r in results.results if r.reason != "control_failed" and (
+    return tuple(r for r in results.results if r.reason not in ACCIDENTS and (
         r.verdict == "fail" or (r.verdict == "inconclusive" and r.level == "MUST")))
 
 

@@ -43,6 +43,7 @@ def test_only_the_end_of_what_broke_off_is_masked(text: str, masked: str) -> Non
 @given(st.text(min_size=8, max_size=40), st.integers(8, 39), st.sampled_from(sorted(ALL)))
 @example("a" * 40, 20, "plain")
 @example("\\" * 20, 8, "json")
+@example(r"\\+|[^\\]", 8, "plain")
 @example("\u00ba\u00f2n\u00db\u00e4" * 8, 38, "json-utf8")  # read in three ways each, and torn: took minutes
 def test_no_beginning_survives(secret: str, kept: int, escape: str) -> None:
     made, spelled = redactor(secret), "".join(map(ALL[escape], secret[:kept]))

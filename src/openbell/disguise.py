@@ -112,10 +112,10 @@ def broken_off(needle: Needle, content: bytes, lowered: bytes) -> int | None:
     head = needle.text[:HEAD].encode("utf-8", "surrogatepass").lower()
     if not all(run in lowered for run in RUN.findall(head)):
         return None
-    units = _units(needle.text)
+    rest = _units(needle.text[HEAD:])
     for found in deque(_head(needle).finditer(content), MOST_HEADS):
         end = found.end(1)
-        for unit in units[HEAD:]:
+        for unit in rest:
             further = _alone(unit, needle.base64).match(content, end)
             if further is None:
                 break
@@ -128,8 +128,8 @@ def broken_off(needle: Needle, content: bytes, lowered: bytes) -> int | None:
 @functools.lru_cache(maxsize=2048)
 def _head(needle: Needle) -> re.Pattern[bytes]:
     """Matches, without taking it, every spelling of the text's first characters."""
-    spell, units = _spelled_digit if needle.base64 else _spelled, _units(needle.text)[:HEAD]
-    return re.compile(b"(?=(" + _joined("".join(units), units, spell) + b"))", re.IGNORECASE)
+    head, spell = needle.text[:HEAD], _spelled_digit if needle.base64 else _spelled
+    return re.compile(b"(?=(" + _joined(head, _units(head), spell) + b"))", re.IGNORECASE)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -13,6 +13,7 @@ from openbell.events import Exchange, Fact, Message
 from openbell.journal import Header, Journal
 from openbell.loading import load
 from openbell.run import judged, write_results
+from openbell.scenarios.pages import REFERENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTING = "https://api.example.test/v1/accounts/acct-pages/orders"
@@ -123,7 +124,10 @@ def lookups(made: Made) -> None:
                           scenario=CURSOR_ROW)
     made.note("walk", CURSOR_ROW, script="cursor_row", pages=[first.n, second.n, third.n], ended="error", size=5,
               query={})
-    made.note("scenario_end", CURSOR_ROW, waited=0.0, requests=4)
+    made.rows = [row for row in made.rows if row[1] != gone]
+    look = made.page(REFERENCE, 1, 0, 400, CURSOR_ROW)
+    made.note("walk", CURSOR_ROW, script=REFERENCE, pages=[look.n], ended="end", size=400, query={"sort": "price"})
+    made.note("scenario_end", CURSOR_ROW, waited=0.0, requests=5)
 
 
 def offsets(folder: Path, pages: int, checks: tuple[str, ...] = CHECKS, **changes: Any) -> Path:

@@ -116,6 +116,14 @@ def test_the_block_to_paste_can_be_loaded(folder, tmp_path):
     assert tomllib.loads(pasted) == tomllib.loads(block)
 
 
+@pytest.mark.parametrize(("reason", "offered"), [
+    ("noisy", True), ("no_sample", True), ("edge_generated", True), ("budget", False), ("precondition", False),
+    ("no_reply", False), ("control_failed", False)])
+def test_only_what_the_target_left_undecided_is_offered_for_acceptance(reason: str, offered: bool) -> None:
+    found = results(result("inconclusive", reason=reason))
+    assert bool(blocking(found)) == offered
+
+
 def test_without_a_journal_the_reports_say_so(folder, tmp_path):
     (tmp_path / "results.json").write_bytes((folder / "results.json").read_bytes())
     write_all(tmp_path)
