@@ -207,7 +207,7 @@ def test_a_secret_that_is_sent_in_two_fragments_is_masked(ends):
     secret, redactor, kept = "canary-5f1e9c7a-secret", Redactor(), []
     redactor.learn(secret, "full", "token")
     session = SimpleNamespace(target=TARGET, seed=0, redactor=redactor, note=lambda *_: None,
-                              frame=lambda f: kept.append(redactor.data(f.payload)) or True)
+                              frame=lambda f, _fields: kept.append(redactor.data(f.payload)) or True)
     stream = Stream(Api(session, "made", Cost()), "orders", "streams", "idle", {}, None)
     text = json.dumps({"type": "update", "seq": 1, "said": secret}).encode()
     for start, part in ((0, text[:-12]), (1, text[-12:])):
@@ -230,7 +230,7 @@ def test_a_secret_whose_end_never_came_is_masked(parts, kept):
     redactor, frames = Redactor(), []
     redactor.learn("canary-5f1e9c7a-secret", "full", "token")
     session = SimpleNamespace(target=TARGET, seed=0, redactor=redactor, note=lambda *_: None,
-                              frame=lambda f: frames.append(redactor.data(f.payload)) or True)
+                              frame=lambda f, _fields: frames.append(redactor.data(f.payload)) or True)
     stream = Stream(Api(session, "made", Cost()), "orders", "streams", "idle", {}, None)
     for n, part in enumerate(parts):
         stream.took(1.0, "server", Frame(Opcode.CONT if n else Opcode.TEXT, part, fin=False))
@@ -241,7 +241,7 @@ def test_a_secret_whose_end_never_came_is_masked(parts, kept):
 def test_fragments_without_a_secret_are_kept_as_they_came():
     kept = []
     session = SimpleNamespace(target=TARGET, seed=0, redactor=Redactor(), note=lambda *_: None,
-                              frame=lambda f: kept.append((f.opcode, f.payload)) or True)
+                              frame=lambda f, _fields: kept.append((f.opcode, f.payload)) or True)
     stream = Stream(Api(session, "made", Cost()), "orders", "streams", "idle", {}, None)
     for opcode, part, fin in ((Opcode.TEXT, b"{", False), (Opcode.PING, b"", True), (Opcode.CONT, b"}", True)):
         stream.took(1.0, "server", Frame(opcode, part, fin=fin))
