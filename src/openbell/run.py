@@ -49,7 +49,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: where its files are, its results, and how long it took beside its critical path (seconds)."""
+    """A finished run: where its files are, its results, and how long it took beside its critical path (seconds).
+
+    `unseen` are operations that answered well and undid nothing that can be read.
+    """
 
     folder: Path
     results: Results
@@ -57,6 +60,7 @@ class Run:
     critical_path: float
     interrupted: bool = False
     short_secrets: tuple[str, ...] = field(default=())
+    unseen: tuple[str, ...] = ()
 
 
 class OutError(Exception):
@@ -138,6 +142,7 @@ async def run(target: Profile, source: str, secrets: Mapping[str, str], options:
     journal = Journal(folder / "events.jsonl", _header(target, source, folder, options), redactor.gate)
     session = Session(target, secrets, journal, redactor, plan.rate, options.seed)
     on_session(session)
+    unseen = _unseen(journal)
     progress.critical_path = plan.critical_path()
     progress.begun = began = time.monotonic()
     interrupted = False
@@ -156,7 +161,18 @@ async def run(target: Profile, source: str, secrets: Mapping[str, str], options:
     journal.close()
     results = judged(folder / "events.jsonl")
     write_results(folder, results)
-    return Run(folder, results, seconds, path, interrupted, redactor.short)
+    return Run(folder, results, seconds, path, interrupted, redactor.short, tuple(sorted(unseen)))
+
+
+def _unseen(journal: Journal) -> set[str]:
+    """The operations whose undoing had no visible effect, as they are noted."""
+    found: set[str] = set()
+
+    def listen(event: object) -> None:
+        if isinstance(event, Fact) and event.name == "undo_unseen":
+            found.add(str(event.data["operation"]))
+    journal.listen(listen)
+    return found
 
 
 def _header(target: Profile, source: str, folder: Path, options: Options) -> Header:

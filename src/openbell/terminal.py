@@ -137,6 +137,9 @@ def show_results(run: Run) -> None:
         out.print(Text("  The run was interrupted; what it did not finish is inconclusive.", "yellow"))
     if run.short_secrets:
         out.print(Text(f"  Under {SHORT} characters, masked by field only: {', '.join(run.short_secrets)}", "yellow"))
+    for operation in run.unseen:
+        out.print(Text(f"  {line(operation)} answered well, and what it was to undo reads as before: what the run made "
+                       "may still be there.", "yellow"))
     _paste(out, run.results)
     _suggest(out, run.results)
 

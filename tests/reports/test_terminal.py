@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,9 @@ async def test_a_probe_whose_control_is_refused_says_that_nothing_can_be_decided
     finally:
         await runner.cleanup()
     assert "the control list_positions got status 401" in capsys.readouterr().out
+
+
+def test_an_undoing_without_effect_is_told(failed, capsys):
+    terminal.show_results(replace(failed, unseen=("cancel_order",)))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cancel_order answered well, and what it was to undo reads as before" in said
