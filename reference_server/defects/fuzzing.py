@@ -71,7 +71,8 @@ def fuzz_undocumented_media_type(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, wrappers=(*behaviour.wrappers, on_reply(change)))
 
 
-@defect("fuzz-invalid-accepted", catches={"FUZ-004": "invalid-accepted"}, also={"PAG-010": "negative-accepted"})
+@defect("fuzz-invalid-accepted", catches={"FUZ-004": "invalid-accepted"},
+        also={"PAG-001": "endless", "PAG-010": "negative-accepted"})
 def fuzz_invalid_accepted(behaviour: Behaviour) -> Behaviour:
     """A query of the instruments that cannot be understood is treated as if it were not there."""
 

@@ -159,7 +159,7 @@ def by_row(listing: Listing, mark: Mark, size: int, reader: Reader) -> Cut:
     return Cut(right.rows, None if right.following is None else right.following[1:])
 
 
-@defect("cursor-row-error", catches={"PAG-006": "cursor-row-error"})
+@defect("cursor-row-error", catches={"PAG-006": "cursor-row-error"}, also={"PAG-002": "skipped"})
 def cursor_row_error(behaviour: Behaviour) -> Behaviour:
     """The cursor names a row, which is looked up; when it has left the listing, that is an error."""
 
@@ -184,7 +184,7 @@ def cursor_row_skip(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, cut=wrong)
 
 
-@defect("cursor-row-restart", catches={"PAG-006": "cursor-row-restart"})
+@defect("cursor-row-restart", catches={"PAG-006": "cursor-row-restart"}, also={"PAG-002": "skipped"})
 def cursor_row_restart(behaviour: Behaviour) -> Behaviour:
     """The cursor names a row, which is looked up; when it has left the listing, the walk starts over."""
 
