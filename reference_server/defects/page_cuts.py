@@ -159,7 +159,8 @@ def by_row(listing: Listing, mark: Mark, size: int, reader: Reader) -> Cut:
     return Cut(right.rows, None if right.following is None else right.following[1:])
 
 
-@defect("cursor-row-error", catches={"PAG-006": "cursor-row-error"}, also={"PAG-002": "skipped"})
+@defect("cursor-row-error", catches={"PAG-006": "cursor-row-error"},
+        also={"PAG-002": "skipped", "PAG-003": "repeated"})
 def cursor_row_error(behaviour: Behaviour) -> Behaviour:
     """The cursor names a row, which is looked up; when it has left the listing, that is an error."""
 
@@ -172,7 +173,7 @@ def cursor_row_error(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, cut=wrong)
 
 
-@defect("cursor-row-skip", catches={"PAG-006": "cursor-row-skip"}, also={"PAG-002": "skipped"})
+@defect("cursor-row-skip", catches={"PAG-006": "cursor-row-skip"}, also={"PAG-002": "skipped", "PAG-003": "repeated"})
 def cursor_row_skip(behaviour: Behaviour) -> Behaviour:
     """When the cursor's row has left the listing, the row behind it is taken for it, and is not served."""
 
@@ -184,7 +185,8 @@ def cursor_row_skip(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, cut=wrong)
 
 
-@defect("cursor-row-restart", catches={"PAG-006": "cursor-row-restart"}, also={"PAG-002": "skipped"})
+@defect("cursor-row-restart", catches={"PAG-006": "cursor-row-restart"},
+        also={"PAG-002": "skipped", "PAG-003": "repeated"})
 def cursor_row_restart(behaviour: Behaviour) -> Behaviour:
     """The cursor names a row, which is looked up; when it has left the listing, the walk starts over."""
 
