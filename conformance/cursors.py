@@ -162,9 +162,10 @@ def page_size_limits(recording: Recording, target: Profile, subject: Subject) ->
 
     Where one page may hold all rows no bound can be seen, and whatever else holds is no pass.
     """
-    found = [*_of_sizes(recording, target, page_of(target, subject.name))]
+    page = page_of(target, subject.name)
+    found = [*_of_sizes(recording, target, page)]
     bounded = {name for name, seen in found if seen.state == "holds"}
-    unseen = UNBOUNDED & sizes(page_of(target, subject.name)).keys() - bounded
+    unseen = UNBOUNDED & sizes(page).keys() - bounded
     yield from (seen for _, seen in found if not unseen or seen.state != "holds")
 
 

@@ -11,7 +11,7 @@ from openbell.locate import parse_json
 from openbell.profile import Profile
 from openbell.registry import MUST, Observation, broken, check, holds, traffic_check, undecided
 from openbell.scenarios.invalid_input import invalid_bodies, invalid_queries
-from openbell.scenarios.methods import declared, odd_methods, odd_writes
+from openbell.scenarios.methods import declared, odd_methods, odd_writes, plain
 from openbell.target import Subject, edge_made, media_type, outcome
 
 # --- HTTP-001
@@ -39,7 +39,7 @@ def truthful_allow(recording: Recording, target: Profile, _subject: Subject) -> 
 def _declared(target: Profile, name: str | None) -> frozenset[str]:
     """The methods that the profile declares on an operation's path."""
     op = target.operation.get(name or "")
-    return declared(target, op.path.partition("?")[0]) if op else frozenset()
+    return declared(target, plain(op)) if op else frozenset()
 
 
 def _method(probe: Exchange, target: Profile, refused: set[str], works: set[str]) -> Iterator[Observation]:

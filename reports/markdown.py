@@ -16,11 +16,10 @@ from openbell.reports.words import (
     blocking,
     counted,
     line,
+    promise_lines,
     reason_of,
     seconds,
-    suggested,
     told,
-    toml,
     verdict_word,
 )
 from openbell.results import Result
@@ -56,9 +55,9 @@ def _lines(material: Material) -> Iterator[str]:
         yield f"\n{len(rows) - MOST_ROWS} more are in `results.json`.\n" if len(rows) > MOST_ROWS else ""
     yield from _findings(material)
     yield from _stale(results.stale)
-    if lines := suggested(results.results):
+    if lines := promise_lines(results.results):
         yield "The profile is silent about these; what was seen suggests, for its `[promise]`:\n\n```toml"
-        yield from (f"{toml(name)} = {toml(word)}" for name, word in lines.items())
+        yield from lines
         yield "```\n"
     if found := blocking(results):
         yield ("<details><summary>To accept what is known: <code>accepted.toml</code></summary>\n\n```toml\n"

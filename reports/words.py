@@ -95,6 +95,11 @@ def suggested(results: Iterable[Result]) -> dict[str, str]:
     return {promises[r.check]: "not_promised" if promises[r.check] in broken else "promised" for r in told}
 
 
+def promise_lines(results: Iterable[Result]) -> list[str]:
+    """The same as lines for the profile's [promise]."""
+    return [f"{toml(name)} = {toml(word)}" for name, word in suggested(results).items()]
+
+
 def alike(results: Iterable[Result]) -> list[tuple[Result, ...]]:
     """Results in rows, worst first: those of one verdict without findings that say the same share a row, if many."""
     rows: dict[object, list[Result]] = {}

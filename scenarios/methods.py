@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from openbell.api import Api
@@ -20,6 +20,7 @@ ODD = "PROPFIND"
 PATHS = 3
 NO_SUCH_VERSION = '"openbell-no-such-version"'
 STAND_IN = "openbell-unknown"
+UNCHANGED: Mapping[str, str | None] = {}
 _FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -44,17 +45,25 @@ def stand_ins(target: Profile, op: Operation, by: str, given: Mapping[str, str])
 
 def undeclared(target: Profile, methods: tuple[str, ...]) -> tuple[str, ...]:
     """Those methods that the profile does not declare on the control's path."""
-    path = target.operation[str(target.target.control)].path
-    declared = {op.method for op in target.operation.values() if op.path.partition("?")[0] == path.partition("?")[0]}
-    return tuple(m for m in methods if m not in declared)
+    known = {op.method for op in _on(target, plain(target.operation[str(target.target.control)]))}
+    return tuple(m for m in methods if m not in known)
+
+
+def plain(op: Operation) -> str:
+    """The operation's path without its query."""
+    return op.path.partition("?")[0]
+
+
+def _on(target: Profile, path: str) -> Iterator[Operation]:
+    return (op for op in target.operation.values() if plain(op) == path)
 
 
 def shared_paths(target: Profile, by: str) -> tuple[str, ...]:
     """Of a few paths with several declared methods, besides the control's, the operation that reads them. No path to a
     single item is among them: what a method may do there depends on the item."""
-    found = {target.operation[str(target.target.control)].path.partition("?")[0]: ""}
+    found = {plain(target.operation[str(target.target.control)]): ""}
     for name, op in target.operation.items():
-        path = op.path.partition("?")[0]
+        path = plain(op)
         fixed = "{id}" not in path and not stand_ins(target, op, by, {})
         if op.method == "GET" and fixed and len(declared(target, path)) > 1:
             found.setdefault(path, name)
@@ -63,16 +72,16 @@ def shared_paths(target: Profile, by: str) -> tuple[str, ...]:
 
 def declared(target: Profile, path: str) -> frozenset[str]:
     """The methods that the profile declares on a path and lets the harness use."""
-    return frozenset(op.method for op in target.operation.values() if op.path.partition("?")[0] == path and (
-        not op.writes or "write" in target.target.allow))
+    return frozenset(op.method for op in _on(target, path) if not op.writes or "write" in target.target.allow)
 
 
-async def _probe(api: Api, target: Profile, methods: tuple[str, ...], headers: dict[str, str | None]) -> None:
-    by, control = str(principal(target)), str(target.target.control)
-    await api.call(control, by=by, label="control:method")
-    for method in undeclared(target, methods):
-        await api.call(control, by=by, label=f"method:{method}", alter=Alter(method=method, headers=headers))
-    await api.call(control, by=by, label="control:method")
+async def _probe(api: Api, name: str, methods: tuple[str, ...], headers: Mapping[str, str | None] = UNCHANGED) -> None:
+    """Methods on the path of an operation, between two ordinary calls of it."""
+    by = str(principal(api.target))
+    await api.call(name, by=by, label="control:method")
+    for method in methods:
+        await api.call(name, by=by, label=f"method:{method}", alter=Alter(method=method, headers=headers))
+    await api.call(name, by=by, label="control:method")
 
 
 @scenario(per="api", claims=claims, needs=reader_needed,
@@ -80,16 +89,13 @@ async def _probe(api: Api, target: Profile, methods: tuple[str, ...], headers: d
 async def odd_methods(api: Api, target: Profile, _subject: Subject) -> None:
     """Safe methods that the profile does not declare, between two ordinary reads; one of them also on paths that have
     several methods."""
-    await _probe(api, target, READING, {})
-    by = str(principal(target))
-    for name in shared_paths(target, by):
-        await api.call(name, by=by, label="control:method")
-        await api.call(name, by=by, label=f"method:{ODD}", alter=Alter(method=ODD))
-        await api.call(name, by=by, label="control:method")
+    await _probe(api, str(target.target.control), undeclared(target, READING))
+    for name in shared_paths(target, str(principal(target))):
+        await _probe(api, name, (ODD,))
 
 
 @scenario(per="api", claims=claims, needs=reader_needed, allow=("read", "write"),
           cost=lambda _target, _subject: Cost(reads=4, writes=len(WRITING)))
 async def odd_writes(api: Api, target: Profile, _subject: Subject) -> None:
     """PUT and PATCH without content, for a version that never was: even if taken, nothing is to be changed."""
-    await _probe(api, target, WRITING, {"If-Match": NO_SUCH_VERSION})
+    await _probe(api, str(target.target.control), undeclared(target, WRITING), {"If-Match": NO_SUCH_VERSION})

@@ -7,15 +7,29 @@ import subprocess
 import sys
 import urllib.parse
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+
+from aiohttp import web
 
 HOUSE = Path(__file__).parents[1]
 PROFILE = HOUSE / "profiles" / "reference.toml"
 SECRET = "OPENBELL_REFERENCE_SECRET"
 CANARY = 'pa"ss/wörd+=%' + secrets.token_hex(4)
+
+
+@asynccontextmanager
+async def listening(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """A server in this loop that answers everything so; gives its URL."""
+    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 @contextmanager

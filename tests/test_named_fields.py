@@ -1,10 +1,10 @@
 """What a profile itself names as secret is masked by its field: short secrets live, any secret in foreign traffic."""
 
 import json
-from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from serving import listening
 from test_static_keys import PROFILE, tried
 
 from openbell.api import Api
@@ -88,8 +88,7 @@ def test_no_key_stands_in_the_journal_of_foreign_traffic(tmp_path, key):
     assert key not in journal
 
 
-@asynccontextmanager
-async def streaming(heard):
+def streaming(heard):
     async def serve(request):
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -98,13 +97,7 @@ async def streaming(heard):
         await socket.close()
         return socket
 
-    runner = web.ServerRunner(web.Server(serve), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    return listening(serve)
 
 
 async def test_a_short_secret_in_a_login_message_is_masked_by_its_members(tmp_path):

@@ -1,9 +1,8 @@
 """Keys in a header of their own: what is tried with them, and what is said of a server that compares them badly."""
 
-from contextlib import asynccontextmanager
-
 import pytest
 from aiohttp import web
+from serving import listening
 
 from openbell.api import Api
 from openbell.conformance.authentication import bad_tokens_refused, no_secret_in_url
@@ -49,19 +48,12 @@ COMPARES = {
 }
 
 
-@asynccontextmanager
-async def serving(compares, key):
+def serving(compares, key):
     async def answer(request):
         good = compares(request.headers.get("X-Desk-Key", ""), request, key)
         return web.json_response({}, status=200 if good else 401)
 
-    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    return listening(answer)
 
 
 async def tried(folder, compares, key=KEY):

@@ -123,16 +123,21 @@ def malformed_token_crashes(behaviour: Behaviour) -> Behaviour:
     return replace(behaviour, find_grant=find)
 
 
-@defect("query-token", catches={"AUT-012": "query-token-accepted"})
-def query_token(behaviour: Behaviour) -> Behaviour:
-    """The token may be sent in the URL."""
+def from_query(behaviour: Behaviour, name: str) -> Behaviour:
+    """The behaviour that takes a token from a query parameter where no header has one."""
 
     def read(scope: Scope) -> str:
-        if header(scope, b"authorization") is None and (found := query_names(scope).get("access_token")):
+        if header(scope, b"authorization") is None and (found := query_names(scope).get(name)):
             return found[0]
         return tokens.read_credential(scope)
 
     return replace(behaviour, read_credential=read)
+
+
+@defect("query-token", catches={"AUT-012": "query-token-accepted"})
+def query_token(behaviour: Behaviour) -> Behaviour:
+    """The token may be sent in the URL."""
+    return from_query(behaviour, "access_token")
 
 
 @defect("token-in-link", catches={"AUT-012": "secret-in-reply"})

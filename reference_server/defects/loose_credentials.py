@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from openbell.reference_server import tokens
 from openbell.reference_server.behaviour import Behaviour
 from openbell.reference_server.defects import defect
-from openbell.reference_server.tokens import Grant, query_names
-from openbell.reference_server.values import Scope, header
+from openbell.reference_server.defects.credentials import from_query
+from openbell.reference_server.tokens import Grant
 
 
 def comparing(behaviour: Behaviour, same: Callable[[str, str], bool]) -> Behaviour:
@@ -46,10 +45,4 @@ def end_unread(behaviour: Behaviour) -> Behaviour:
 @defect("query-token-renamed", catches={"AUT-012": "query-token-accepted"})
 def query_token_renamed(behaviour: Behaviour) -> Behaviour:
     """The token may be sent in the URL, though not by the name that RFC 6750 gives it."""
-
-    def read(scope: Scope) -> str:
-        if header(scope, b"authorization") is None and (found := query_names(scope).get("token")):
-            return found[0]
-        return tokens.read_credential(scope)
-
-    return replace(behaviour, read_credential=read)
+    return from_query(behaviour, "token")

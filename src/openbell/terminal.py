@@ -34,10 +34,9 @@ from openbell.reports.words import (
     blocking,
     counted,
     line,
+    promise_lines,
     reason_of,
-    suggested,
     told,
-    toml,
     verdict_word,
 )
 from openbell.results import NOT_DECIDED, OK, Result, Results
@@ -197,10 +196,10 @@ def _paste(out: Console, results: Results) -> None:
 
 def _suggest(out: Console, results: Results) -> None:
     """Lines for the profile's [promise], of what it is silent about."""
-    if lines := suggested(results.results):
+    if lines := promise_lines(results.results):
         out.print(Text("\n  The profile is silent about these. Where the documentation promises what was seen, "
                        "[promise] could say:\n", "bright_black"))
-        out.print(Text("\n".join(f"{toml(name)} = {toml(word)}" for name, word in lines.items())), soft_wrap=True)
+        out.print(Text("\n".join(lines)), soft_wrap=True)
 
 
 # --- before anything is sent
